@@ -1,0 +1,1 @@
+"""Networks, data, training and timing, on torch alone: nothing here knows Ray, W&B or a command line."""

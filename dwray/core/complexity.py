@@ -1,0 +1,145 @@
+"""What a network costs on paper: parameters, multiply-accumulates (MACs) and the paper's connection formula, by layer."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dwray.core.networks import build
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with weights. Its batch norm, if any, is a layer of its own, without MACs."""
+
+    name: str
+    kind: str
+    input_shape: tuple[int, ...]
+    """(channels, height, width), or (features,) for a linear layer."""
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    """Multiply-accumulates for one image, counted by torch (``torch.utils.flop_counter``, whose FLOPs are 2 x MACs)."""
+    connections: int
+    """Connections by the paper's formula (section 3.1), 0 for a layer that it does not speak of."""
+    formula: str
+    """The formula with its numbers, empty where it does not apply."""
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """A network's layers in the order in which they run, and their totals."""
+
+    network: str
+    classes: int
+    width: float
+    image_shape: tuple[int, int, int]
+    """(channels, height, width)."""
+    layers: tuple[Layer, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of the whole network."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a forward pass over one image."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def connections(self) -> int:
+        """Connections of the whole network."""
+        return sum(layer.connections for layer in self.layers)
+
+
+def _kind(module: nn.Module) -> str:
+    if isinstance(module, nn.ConvTranspose2d):
+        return "transposed convolution"
+    if isinstance(module, nn.Conv2d):
+        if module.groups > 1 and module.groups == module.in_channels:
+            return "depthwise convolution"
+        return "pointwise convolution" if module.kernel_size == (1, 1) else "convolution"
+    return {"BatchNorm2d": "batch norm", "Linear": "linear"}.get(type(module).__name__, type(module).__name__)
+
+
+def _connections(module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> tuple[str, int]:
+    """The paper's formula (section 3.1) for one layer, as (factors, value).
+
+    Dk x Dk x M x N x Df x Df for an ordinary convolution, Dk x Dk x M x Df x Df for a depthwise and
+    M x N x Df x Df for a pointwise one, with Df the side of the *output* map. A transposed convolution is the same
+    with the *input* map (each of whose pixels spreads over Dk x Dk outputs), a linear layer is M x N.
+    """
+    if isinstance(module, nn.Linear):
+        factors: tuple[int, ...] = (module.in_features, module.out_features)
+    elif isinstance(module, nn.ConvTranspose2d):
+        factors = (*module.kernel_size, module.in_channels, module.out_channels // module.groups, *inputs[-2:])
+    elif isinstance(module, nn.Conv2d):
+        # M x N over all groups: a depthwise layer (groups = M = N) keeps M alone, a pointwise one loses Dk x Dk = 1.
+        kernel = () if module.kernel_size == (1, 1) else module.kernel_size
+        per_group = module.out_channels // module.groups
+        channels = (module.in_channels,) if per_group == 1 else (module.in_channels, per_group)
+        factors = (*kernel, *channels, *outputs[-2:])
+    else:
+        return "", 0
+    return " x ".join(map(str, factors)), math.prod(factors)
+
+
+def complexity(
+    network: str, *, classes: int = 100, width: float = 1.0, image_shape: tuple[int, int, int] = (3, 32, 32)
+) -> Complexity:
+    """Count a network of the registry, layer by layer, without allocating its weights (on torch's meta device).
+
+    Args:
+        network: Key of ``NETWORKS``.
+        classes: Number of outputs.
+        width: Width multiplier.
+        image_shape: (channels, height, width) of one image; height and width at least 8.
+
+    Raises:
+        KeyError: No such network.
+        ValueError: The image is too small.
+    """
+    with torch.device("meta"):
+        module = build(network, classes=classes, width=width, channels=image_shape[0])
+        images = torch.empty(1, *image_shape)
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+
+    def record(name: str) -> object:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            shapes[name] = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
+
+        return hook
+
+    leaves = {
+        name: leaf
+        for name, leaf in module.named_modules()
+        if any(True for _ in leaf.parameters(recurse=False))
+    }
+    for name, leaf in leaves.items():
+        leaf.register_forward_hook(record(name))  # type: ignore[arg-type]
+    module.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(images)
+    flops = counter.get_flop_counts()
+
+    layers = []
+    for name, (inputs, outputs) in shapes.items():
+        leaf = leaves[name]
+        formula, connections = _connections(leaf, inputs, outputs)
+        counted = flops.get(f"{type(module).__name__}.{name}", {})
+        layers.append(
+            Layer(
+                name=name,
+                kind=_kind(leaf),
+                input_shape=inputs,
+                output_shape=outputs,
+                parameters=sum(p.numel() for p in leaf.parameters(recurse=False)),
+                macs=sum(counted.values()) // 2,
+                connections=connections,
+                formula=formula,
+            )
+        )
+    return Complexity(network, classes, width, image_shape, tuple(layers))

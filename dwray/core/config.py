@@ -1,0 +1,151 @@
+"""The core's settings: plain frozen dataclasses that need neither torch nor pydantic.
+
+The same classes are the sections of a sweep file (``dwray.spec`` validates them with pydantic, which takes the types
+from here), so a setting has one name, one default and one description.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+PYDANTIC_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+"""What pydantic, if it is there, is told: an unknown key is an error, and a docstring describes its field."""
+
+
+class FieldError(ValueError):
+    """A setting outside its range; ``field`` is its name."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+def _require(ok: bool, field: str, problem: str) -> None:
+    if not ok:
+        raise FieldError(field, problem)
+
+
+def _require_at_least(lowest: int, **fields: int | None) -> None:
+    for name, value in fields.items():
+        _require(value is None or value >= lowest, name, f"must be at least {lowest}, not {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images, and how they are split."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = PYDANTIC_CONFIG
+
+    source: str = "digits"
+    """Entry of the DATASETS registry: cifar10, cifar100, parquet, image_folder, digits or synthetic."""
+    root: str | None = None
+    """Folder of the data (parquet, image_folder), or where downloads are kept (CIFAR; default ~/.cache/dwray)."""
+    mirror: str | None = None
+    """Base URL (or file:// URL) to fetch CIFAR's archive from instead of its home page."""
+    image_column: str | None = None
+    """Parquet: the column of encoded images; found by its type where there is only one."""
+    label_column: str | None = None
+    """Parquet: the column of labels; found by its ClassLabel metadata where there is only one."""
+    image_size: int | None = None
+    """Resize to this many pixels a side (parquet, image_folder); the size of synthetic images."""
+    classes: int | None = None
+    """Number of classes of synthetic data."""
+    max_train_images: int | None = None
+    """Keep a stratified, seeded subset of the training images; the number of synthetic ones."""
+    max_test_images: int | None = None
+    """Keep a stratified, seeded subset of the test images; the number of synthetic ones."""
+    validation_fraction: float = 0.1
+    """Share of the training images held out for validation, stratified by class."""
+    split_seed: int = 0
+    """Seed of the subset and of the validation split; the same for every trial and seed of a sweep."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.validation_fraction < 1,
+            "validation_fraction",
+            f"must lie between 0 and 1, not {self.validation_fraction}",
+        )
+        _require_at_least(8, image_size=self.image_size)
+        _require_at_least(2, classes=self.classes)
+        _require_at_least(1, max_train_images=self.max_train_images, max_test_images=self.max_test_images)
+        _require_at_least(0, split_seed=self.split_seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One training: SGD with Nesterov momentum, ``lr = initial_lr * lr_decay ** epoch`` (epoch from 0)."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = PYDANTIC_CONFIG
+
+    epochs: int = 10
+    """Passes over the training images."""
+    batch_size: int = 256
+    """Images per step; a last, smaller batch is kept."""
+    initial_lr: float = 0.0125
+    """Learning rate of the first epoch."""
+    lr_decay: float = 0.95
+    """Factor on the learning rate after each epoch."""
+    weight_decay: float = 0.0
+    """L2 coefficient, on every parameter (torch.optim.SGD's weight_decay)."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    nesterov: bool = True
+    """Nesterov's form of momentum."""
+    crop_padding: int = 0
+    """Augmentation: random crops out of the image padded with this many black pixels a side; 0 is none."""
+    flip: bool = False
+    """Augmentation: mirror half of the images left to right."""
+
+    def __post_init__(self) -> None:
+        _require_at_least(1, epochs=self.epochs)
+        _require_at_least(2, batch_size=self.batch_size)  # batch norm has no variance over one image
+        _require_at_least(0, crop_padding=self.crop_padding)
+        _require(
+            self.initial_lr > 0 and math.isfinite(self.initial_lr),
+            "initial_lr",
+            f"must be above 0, not {self.initial_lr}",
+        )
+        _require(0 < self.lr_decay <= 1, "lr_decay", f"must be above 0 and at most 1, not {self.lr_decay}")
+        _require(
+            self.weight_decay >= 0 and math.isfinite(self.weight_decay),
+            "weight_decay",
+            f"must not be negative, not {self.weight_decay}",
+        )
+        _require(0 <= self.momentum < 1, "momentum", f"must be at least 0 and below 1, not {self.momentum}")
+        _require(
+            not self.nesterov or self.momentum > 0, "nesterov", "needs a momentum above 0; set nesterov: false"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingConfig:
+    """The test-time protocol (paper, section 4.3): whole passes over a set, timed after a warm-up."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = PYDANTIC_CONFIG
+
+    batch_sizes: tuple[int, ...] = (256, 4)
+    """Images per forward pass."""
+    sets: tuple[str, ...] = ("train", "test")
+    """Which images a pass goes through."""
+    loader: tuple[bool, ...] = (True, False)
+    """With the data path (batching, copy to the device, normalisation) inside the timed pass, and without it."""
+    passes: int = 10
+    """Timed passes of each kind; the paper gives the mean of 10."""
+    warmup_batches: int = 3
+    """Batches run before the first timed pass of each kind, and not counted."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_sizes", "sets", "loader"):
+            values = getattr(self, name)
+            _require(len(values) > 0, name, "needs at least one value")
+            _require(len(set(values)) == len(values), name, "gives a value twice")
+        for size in self.batch_sizes:
+            _require(size >= 1, "batch_sizes", f"must be at least 1, not {size}")
+        for name in self.sets:
+            _require(
+                name in ("train", "validation", "test"), "sets", f"knows train, validation and test, not {name!r}"
+            )
+        _require_at_least(1, passes=self.passes)
+        _require_at_least(0, warmup_batches=self.warmup_batches)

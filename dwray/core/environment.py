@@ -1,0 +1,66 @@
+"""What a measurement was made on: versions, device, threads, commit. A figure without it is hearsay."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import dwray
+
+
+def processor_name() -> str:
+    """The CPU's model, as /proc/cpuinfo or Python's platform module gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:  # not Linux: platform knows as much as there is to know
+        pass
+    return platform.processor() or platform.machine()
+
+
+def device_name(device: torch.device) -> str:
+    """The model of a device: the GPU's, or the CPU's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+
+
+def git_commit() -> str | None:
+    """The commit of the source tree that dwray runs from, marked ``-dirty`` if changed; None for an installed wheel."""
+    root = Path(dwray.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()
+
+
+def environment() -> dict[str, Any]:
+    """Versions, processor, GPUs and commit of this process's machine, as plain JSON values."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dwray": dwray.__version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torchvision": version("torchvision"),  # importing it takes seconds
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if gpus else None,
+        "cpu": processor_name(),
+        "cpu_cores": os.cpu_count(),
+        "gpus": gpus,
+    }

@@ -1,0 +1,99 @@
+"""The test-time protocol (paper, section 4.3): whole passes over a set of images, timed after a warm-up."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dwray.core.batches import Normalize, as_tensor
+from dwray.core.clock import Stopwatch
+from dwray.core.data import Images
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """One timed pass of one network over one set of images."""
+
+    network: str
+    number: int
+    """From 1, in the order in which the passes ran."""
+    images: int
+    seconds: float
+    images_per_second: float
+
+
+Batches = Callable[[], Iterator[torch.Tensor]]
+"""Starts a pass: yields network inputs (n, C, H, W) float32 on the device."""
+
+
+def with_loader(images: Images, normalize: Normalize, batch_size: int, device: torch.device) -> Batches:
+    """Batches whose making is part of the pass: uint8 from host memory, copied to the device and normalised there."""
+    pixels = as_tensor(images.pixels)
+
+    def batches() -> Iterator[torch.Tensor]:
+        for start in range(0, len(pixels), batch_size):
+            yield normalize(pixels[start : start + batch_size].to(device))
+
+    return batches
+
+
+def network_alone(images: Images, normalize: Normalize, batch_size: int, device: torch.device) -> Batches:
+    """Batches that were normalised on the device beforehand, so that a pass is the network and nothing else."""
+    inputs = normalize(as_tensor(images.pixels).to(device))
+
+    def batches() -> Iterator[torch.Tensor]:
+        for start in range(0, len(inputs), batch_size):
+            yield inputs[start : start + batch_size]
+
+    return batches
+
+
+def time_passes(
+    networks: Mapping[str, nn.Module],
+    batches: Batches,
+    *,
+    device: torch.device,
+    passes: int,
+    warmup_batches: int,
+) -> Iterator[PassRecord]:
+    """Time every network over the same batches, in evaluation mode, without gradients.
+
+    The networks take turns, and who goes first alternates, so that a drift of the machine's speed hits all alike.
+    The clock starts and stops with an idle device; a first few batches of each network are run and not counted.
+
+    Args:
+        networks: By name, already on the device; their training mode is left as it was.
+        batches: What a pass goes through.
+        device: Where the networks are.
+        passes: Timed passes of each network.
+        warmup_batches: Batches of each network before the first timed pass.
+
+    Yields:
+        A record a pass, in the order in which they ran.
+    """
+    modes = {name: network.training for name, network in networks.items()}
+    try:
+        with torch.no_grad():
+            for network in networks.values():
+                network.eval()
+                for inputs in itertools.islice(batches(), warmup_batches):
+                    network(inputs)
+            names = list(networks)
+            for number in range(1, passes + 1):
+                for name in names if number % 2 else reversed(names):
+                    yield _pass(name, networks[name], batches, number, device)
+    finally:
+        for name, network in networks.items():
+            network.train(modes[name])
+
+
+def _pass(name: str, network: nn.Module, batches: Batches, number: int, device: torch.device) -> PassRecord:
+    images = 0
+    watch = Stopwatch(device)
+    for inputs in batches():
+        network(inputs)
+        images += len(inputs)
+    seconds, _ = watch.stop()
+    return PassRecord(name, number, images, seconds, images / seconds)

@@ -1,0 +1,158 @@
+"""The training loop: a generator of epoch records. Whoever calls it reports, saves and stops."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dwray.core.batches import ResidentImages, epoch_generator
+from dwray.core.clock import Stopwatch
+from dwray.core.config import TrainingConfig
+from dwray.core.evaluation import evaluate
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch did. Epochs count from 1; losses are mean cross-entropies in nats."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    """Mean over the epoch's images, each measured in the step that trained on it."""
+    train_accuracy_percent: float
+    """Likewise: of the network in training mode while it learns."""
+    validation_loss: float
+    validation_accuracy_percent: float
+    data_seconds: float
+    """Gathering, augmenting and normalising batches."""
+    step_seconds: float
+    """Forward, backward and optimizer."""
+    train_seconds: float
+    """The training pass as a whole: data, steps, and what little lies between them."""
+    validation_seconds: float
+    images_per_second: float
+    """Training images over ``train_seconds``."""
+    diverged: bool
+    """A loss became NaN or infinite; this was the last epoch, and its validation figures are NaN if it did not run."""
+
+
+@dataclass
+class TrainingState:
+    """All that training changes: with the config and the seed, enough to go on bit for bit (see ``checkpoint``)."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    epochs_done: int = 0
+
+
+def start(network: nn.Module, config: TrainingConfig) -> TrainingState:
+    """A fresh state: SGD as the config says, over all of the network's parameters."""
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=config.initial_lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        fused=True,  # one kernel over all parameters instead of several per parameter
+    )
+    return TrainingState(network, optimizer)
+
+
+def fit(
+    state: TrainingState,
+    train: ResidentImages,
+    validation: ResidentImages,
+    config: TrainingConfig,
+    *,
+    seed: int,
+) -> Iterator[EpochRecord]:
+    """Train from ``state`` to ``config.epochs``, one record an epoch.
+
+    The learning rate is ``initial_lr * lr_decay ** epoch`` with epochs from 0 (paper, section 4.1). Order and
+    augmentation follow from (seed, epoch) alone. A loss that becomes NaN or infinite ends the training with a record
+    marked ``diverged``: a result like any other.
+
+    Args:
+        state: Changed in place; between two records it is consistent and can be saved.
+        train: Images to learn from.
+        validation: Images to score after each epoch.
+        config: The hyperparameters.
+        seed: Decides the order and the augmentation (the initial weights are the network's own matter).
+
+    Yields:
+        A record for each epoch, in order.
+    """
+    while state.epochs_done < config.epochs:
+        record = _epoch(state, train, validation, config, seed)
+        state.epochs_done += 1
+        yield record
+        if record.diverged:
+            return
+
+
+def _epoch(
+    state: TrainingState,
+    train: ResidentImages,
+    validation: ResidentImages,
+    config: TrainingConfig,
+    seed: int,
+) -> EpochRecord:
+    network, optimizer = state.network, state.optimizer
+    learning_rate = config.initial_lr * config.lr_decay**state.epochs_done
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    network.train()
+    # Sums stay on the device: reading a loss would make a GPU wait for it at every step.
+    loss_sum = torch.zeros((), dtype=torch.float64, device=train.device)
+    correct = torch.zeros((), dtype=torch.int64, device=train.device)
+    watch = Stopwatch(train.device)
+    batches = train.shuffled(
+        config.batch_size,
+        epoch_generator(seed, state.epochs_done),
+        crop_padding=config.crop_padding,
+        flip=config.flip,
+    )
+    for inputs, labels in batches:
+        watch.lap("data")
+        loss, right = _step(network, optimizer, inputs, labels)
+        loss_sum += loss * len(labels)
+        correct += right
+        watch.lap("step")
+    train_seconds, laps = watch.stop()
+
+    train_loss = loss_sum.item() / len(train)
+    validation_loss = validation_accuracy = math.nan
+    validation_seconds = 0.0
+    if math.isfinite(train_loss):
+        watch = Stopwatch(train.device)
+        score = evaluate(network, validation, config.batch_size)
+        validation_seconds, _ = watch.stop()
+        validation_loss, validation_accuracy = score.loss, score.accuracy_percent
+    return EpochRecord(
+        epoch=state.epochs_done + 1,
+        learning_rate=learning_rate,
+        train_loss=train_loss,
+        train_accuracy_percent=100 * correct.item() / len(train),
+        validation_loss=validation_loss,
+        validation_accuracy_percent=validation_accuracy,
+        data_seconds=laps["data"],
+        step_seconds=laps["step"],
+        train_seconds=train_seconds,
+        validation_seconds=validation_seconds,
+        images_per_second=len(train) / train_seconds,
+        diverged=not math.isfinite(validation_loss),
+    )
+
+
+def _step(
+    network: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step of SGD: (mean loss, number of right answers), both still on the device."""
+    logits = network(inputs)
+    loss = nn.functional.cross_entropy(logits, labels)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach(), (logits.detach().argmax(1) == labels).sum()

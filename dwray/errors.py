@@ -1,0 +1,32 @@
+"""Errors that a user can mend: one clear line each, and the exit code that the command ends with."""
+
+from typing import ClassVar
+
+EXIT_FAILED = 1
+"""The command failed."""
+EXIT_USAGE = 2
+"""Wrong usage or an invalid sweep file (click's own code for the same)."""
+EXIT_TRIALS_FAILED = 3
+"""The sweep finished, but some trials failed."""
+EXIT_INTERRUPTED = 130
+"""Stopped by Ctrl-C (128 + SIGINT, as shells count it)."""
+
+
+class UserError(Exception):
+    """Something the user can mend; the message says what is wrong, where, and how to mend it."""
+
+    exit_code: ClassVar[int] = EXIT_FAILED
+
+
+class SpecError(UserError):
+    """A sweep file, or a ``--set``, that cannot be run."""
+
+    exit_code = EXIT_USAGE
+
+
+class DataError(UserError):
+    """Data that is missing, corrupt or not what it says it is."""
+
+
+class RunError(UserError):
+    """A run folder, or a file in it, that cannot be read."""

@@ -1,0 +1,95 @@
+"""The only file that names files: those of a run, and where sweep files are looked for."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dwray
+
+
+def sweep_folders() -> list[Path]:
+    """Where a sweep is looked for by name: ./sweeps, an installed wheel's, a source tree's; those that exist."""
+    package = Path(dwray.__file__).resolve().parent
+    folders = [Path("sweeps"), package / "sweeps", package.parent / "sweeps"]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def default_runs_dir() -> Path:
+    """``DWRAY_RUNS_DIR``, or ./runs."""
+    return Path(os.environ.get("DWRAY_RUNS_DIR", "runs"))
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one run, ``<runs>/<sweep>/<run-id>/``."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, runs_dir: Path, sweep: str) -> "RunPaths":
+        """Make the folder of a new run; its id is the UTC time, with a number behind it if that is taken."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        (runs_dir / sweep).mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = (runs_dir / sweep / (stamp if number == 1 else f"{stamp}-{number}")).absolute()
+            try:
+                folder.mkdir()
+            except FileExistsError:  # another run began in the same second
+                number += 1
+            else:
+                return cls(folder)
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run: unique within its sweep."""
+        return self.folder.name
+
+    @property
+    def sweep(self) -> Path:
+        """The sweep file as it was run, every default spelled out."""
+        return self.folder / "sweep.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """What it ran on."""
+        return self.folder / "environment.json"
+
+    @property
+    def tune(self) -> Path:
+        """Ray Tune's own files."""
+        return self.folder / "tune"
+
+    @property
+    def trials(self) -> Path:
+        """One row a trial."""
+        return self.folder / "trials.parquet"
+
+    @property
+    def epochs(self) -> Path:
+        """One row an epoch of a trial."""
+        return self.folder / "epochs.parquet"
+
+    @property
+    def timings(self) -> Path:
+        """One row a timed pass."""
+        return self.folder / "timings.parquet"
+
+    def table(self, name: str) -> Path:
+        """One of the paper's tables."""
+        return self.folder / "tables" / f"{name}.parquet"
+
+    def weights(self, network: str, seed: int) -> Path:
+        """A trained winner, as core.checkpoint writes it."""
+        return self.folder / "checkpoints" / f"{network}-seed{seed}.pt"
+
+    @property
+    def markdown(self) -> Path:
+        """The report as Markdown."""
+        return self.folder / "report.md"
+
+    @property
+    def html(self) -> Path:
+        """The report as one self-contained page."""
+        return self.folder / "report.html"

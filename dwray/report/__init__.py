@@ -1,0 +1,1 @@
+"""What a person looks at: the live display, the tables in the terminal, Markdown and HTML."""

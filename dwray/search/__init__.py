@@ -1,0 +1,1 @@
+"""The linear search and the plan of a sweep: pure Python, without Ray or torch."""

@@ -1,0 +1,224 @@
+"""Tune callbacks: one tells how each trial gets on and how long it takes, one writes the records."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.result import TIME_THIS_ITER_S, TRAINING_ITERATION
+
+from dwray.results.progress import Listener, StageProgress, TrialProgress
+from dwray.results.schema import EPOCHS
+from dwray.results.store import RunStore
+
+FLUSH_SECONDS = 2.0
+"""The least time between two writes of the Parquet files while trials run."""
+
+
+def print_line(progress: TrialProgress | StageProgress) -> None:
+    """The listener of those who have none: a plain line on standard output."""
+    if isinstance(progress, TrialProgress):
+        seconds = progress.seconds_per_iteration
+        rate = "" if seconds is None else f", {seconds:.2f} s each"
+        of = "" if progress.iterations is None else f"/{progress.iterations}"
+        print(f"{progress.name}: {progress.status}, iteration {progress.iteration}{of}{rate}", flush=True)
+
+
+def planned_iterations(trial: Trial) -> int | None:
+    """How many results a trial will report: its stopping criterion, or ``epochs`` in its config."""
+    planned = trial.stopping_criterion.get(TRAINING_ITERATION) or trial.config.get("epochs")
+    return int(planned) if isinstance(planned, int | float) else None
+
+
+def last_error(trial: Trial) -> str:
+    """The last line of a trial's last failure: the exception and its message."""
+    error = trial.get_pickled_error() or trial.get_error()
+    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
+    return lines[-1] if lines else "failed without a message"
+
+
+@dataclass
+class _Clock:
+    started: float
+    iteration_seconds: list[float] = field(default_factory=list)
+
+
+class TimingReporter(Callback):  # type: ignore[misc]
+    """Tells a listener of every trial's state, pace and time left, for every trainable.
+
+    Works as ``RunConfig(callbacks=[TimingReporter()])`` with anybody's trainable: time comes from what Tune itself
+    adds to each result, loss, accuracy and throughput from the result's keys that are named here, if it has them.
+
+    Args:
+        listener: Called in the driver with a :class:`~dwray.results.progress.TrialProgress` at a trial's start, at each
+            result and at its end; by default it prints a line.
+        varies: What distinguishes a trial among its neighbours, as text; by default its name says it all.
+        loss: Key of the loss in a result.
+        accuracy: Key of the accuracy in a result, in percent.
+        images_per_second: Key of the throughput in a result.
+    """
+
+    def __init__(
+        self,
+        listener: Listener = print_line,
+        *,
+        varies: Callable[[Trial], str] = lambda _: "",
+        loss: str = "train_loss",
+        accuracy: str = "validation_accuracy_percent",
+        images_per_second: str = "images_per_second",
+    ) -> None:
+        self._listener = listener
+        self._varies = varies
+        self._keys = {"loss": loss, "accuracy_percent": accuracy, "images_per_second": images_per_second}
+        self._clocks: dict[str, _Clock] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles callbacks for ``Tuner.restore``: without the listener, which belongs to this process."""
+        return {**self.__dict__, "_listener": print_line, "_clocks": {}}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial starts, or starts again."""
+        self._clocks.setdefault(trial.trial_id, _Clock(time.monotonic()))
+        self._tell(trial, "running", trial.last_result or {})
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial reports."""
+        clock = self._clocks.setdefault(trial.trial_id, _Clock(time.monotonic()))
+        clock.iteration_seconds.append(result[TIME_THIS_ITER_S])
+        self._tell(trial, "running", result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial ends well, or diverged."""
+        result = trial.last_result or {}
+        self._tell(trial, "diverged" if result.get("diverged") else "completed", result)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial failed and will be tried again."""
+        self._tell(trial, "retrying", trial.last_result or {}, error=last_error(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial failed for good."""
+        self._tell(trial, "failed", trial.last_result or {}, error=last_error(trial))
+
+    def _tell(self, trial: Trial, status: str, result: Mapping[str, Any], error: str | None = None) -> None:
+        clock = self._clocks.get(trial.trial_id)
+        pace = statistics.median(clock.iteration_seconds) if clock and clock.iteration_seconds else None
+        done = int(result.get(TRAINING_ITERATION, 0))
+        planned = planned_iterations(trial)
+        left = None if pace is None or planned is None else pace * max(0, planned - done)
+        self._listener(
+            TrialProgress(
+                trial_id=trial.trial_id,
+                name=str(trial),
+                status=status,
+                contender=str(trial.config.get("contender", "")),
+                varies=self._varies(trial),
+                iteration=done,
+                iterations=planned,
+                seconds_per_iteration=pace,
+                seconds_left=left,
+                seconds=time.monotonic() - clock.started if clock else None,
+                error=error,
+                **{name: result.get(key) for name, key in self._keys.items()},
+            )
+        )
+
+
+class RecordWriter(Callback):  # type: ignore[misc]
+    """Writes what the trials of a stage report into the run's store.
+
+    Args:
+        store: Where to.
+        describe: The columns of a trial's row that are known when it starts.
+    """
+
+    EPOCH_COLUMNS = tuple(name for name in EPOCHS.names if name not in ("trial_id", "reported_at"))
+    TRIAL_COLUMNS = (
+        "train_loss",
+        "train_accuracy_percent",
+        "validation_loss",
+        "validation_accuracy_percent",
+        "test_loss",
+        "test_accuracy_percent",
+        "device",
+        "threads",
+        "host",
+    )
+
+    def __init__(self, store: RunStore, describe: Callable[[Trial], Mapping[str, Any]]) -> None:
+        self._store = store
+        self._describe = describe
+        self._started: dict[str, float] = {}
+        self._flushed = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles callbacks for ``Tuner.restore``: the store belongs to this process and stays behind."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Begin the trial's row."""
+        if trial.trial_id not in self._started:
+            self._started[trial.trial_id] = time.monotonic()
+            self._store.update_trial(
+                trial.trial_id, trial=str(trial), started_at=datetime.now(UTC), **self._describe(trial)
+            )
+        self._store.update_trial(trial.trial_id, status="running")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Add an epoch, or the timed passes."""
+        row = self._store.trial(trial.trial_id)
+        known = {name: result[name] for name in self.TRIAL_COLUMNS if name in result}
+        self._store.update_trial(trial.trial_id, epochs_done=result.get("epoch"), **known)
+        if "epoch" in result:
+            values = {name: result.get(name, row.get(name)) for name in self.EPOCH_COLUMNS}
+            self._store.add_epoch({**values, "trial_id": trial.trial_id, "reported_at": datetime.now(UTC)})
+        for timed in result.get("passes", ()):
+            self._store.add_timing(
+                {
+                    "trial_id": trial.trial_id,
+                    "contender": timed["network"],
+                    "pass_number": timed["number"],
+                    **{name: timed[name] for name in ("images", "seconds", "images_per_second")},
+                    **{name: trial.config[name] for name in ("set", "batch_size", "loader")},
+                    **{name: result[name] for name in ("device", "threads")},
+                    "synthetic": row["synthetic"],
+                }
+            )
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the trial's row."""
+        diverged = (trial.last_result or {}).get("diverged")
+        self._end(trial, "diverged" if diverged else "completed")
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note a failure that is tried again."""
+        self._store.update_trial(trial.trial_id, failures=trial.num_failures, error=last_error(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the row of a trial that failed; it may never have started."""
+        if trial.trial_id not in self._started:
+            self.on_trial_start(iteration, trials, trial)
+        self._store.update_trial(trial.trial_id, failures=trial.num_failures, error=last_error(trial))
+        self._end(trial, "failed")
+
+    def _end(self, trial: Trial, status: str) -> None:
+        self._store.update_trial(
+            trial.trial_id,
+            status=status,
+            ended_at=datetime.now(UTC),
+            seconds=time.monotonic() - self._started[trial.trial_id],
+        )
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Write the tables now and then."""
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self._store.flush()
+            self._flushed = time.monotonic()

@@ -1,0 +1,108 @@
+"""Joining a Ray cluster or starting one on this machine: quiet, and with workers that have imported torch already."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from dwray.errors import SpecError, UserError
+
+WORKER_ENVIRONMENT = {"PL_DISABLE_FORK": "1"}
+"""What Tune gives the runtime environment of its actors: a warm worker serves them only if its own is the same."""
+
+QUIET = {
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",  # no word about our users' machines leaves them unless they ask for it
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files: the records are Parquet
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the sweep with its records written
+    # Tune allows a custom searcher one pending trial: actors would start one after the other. Its own searchers get 200.
+    "TUNE_MAX_PENDING_TRIALS_PG": "200",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a GPU sees none
+}
+"""Ray's settings by environment variable; what the user has set stays."""
+
+
+@contextmanager
+def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
+    """Connect to Ray for the length of a sweep.
+
+    Args:
+        address: As ``ray.init`` takes it; None joins the cluster of ``RAY_ADDRESS``, or starts one on this machine that
+            ends with the sweep.
+        verbose: Let Ray and the trials speak.
+
+    Raises:
+        UserError: The cluster cannot be reached.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    own = not ray.is_initialized()
+    level = logging.INFO if verbose else logging.ERROR
+    if own:
+        options: dict[str, Any] = {}
+        local = (address or os.environ.get("RAY_ADDRESS")) in (None, "local")
+        if local:
+            options = {"include_dashboard": False}
+        try:
+            ray.init(
+                address="local" if local else address,
+                log_to_driver=verbose,
+                logging_level=level,
+                runtime_env={"env_vars": WORKER_ENVIRONMENT},
+                **options,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"cannot connect to Ray at {address or os.environ.get('RAY_ADDRESS') or 'this machine'}: "
+                f"{str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
+            ) from error
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(level)
+    try:
+        yield
+    finally:
+        if own:
+            ray.shutdown()
+
+
+@ray.remote(num_cpus=0)
+def _import_trainables() -> int:
+    import dwray.tune.trainables  # noqa: F401 - the import is the work
+
+    return os.getpid()
+
+
+def warm_workers() -> list[Any]:
+    """Have the cluster's idle workers import torch while the driver is still reading the data."""
+    count = int(ray.cluster_resources().get("CPU", 1))
+    return [_import_trainables.remote() for _ in range(min(count, 64))]
+
+
+def nodes() -> list[Mapping[str, float]]:
+    """The resources of each node that is alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def check_fits(resources: Mapping[str, float], what: str) -> None:
+    """Refuse a trial that no node can hold: Tune would wait for ever for one.
+
+    Raises:
+        SpecError: No node that is alive has the CPUs and GPUs.
+    """
+    if any(node.get("CPU", 0) >= resources["cpu"] and node.get("GPU", 0) >= resources["gpu"] for node in nodes()):
+        return
+    have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes())
+    raise SpecError(
+        f"resources: {what} wants {resources['cpu']:g} CPUs and {resources['gpu']:g} GPUs on one node, "
+        f"and the nodes have {have}; lower it with --set resources.{what}=..."
+    )
+
+
+def smallest_node(gpus: float) -> float:
+    """CPUs of the smallest node that has so many GPUs (of the smallest with a CPU, if none has)."""
+    counts = [node["CPU"] for node in nodes() if node.get("CPU", 0) >= 1 and node.get("GPU", 0) >= gpus]
+    return min(counts, default=1)

@@ -1,0 +1,182 @@
+"""The linear search as a ``ray.tune.search.Searcher``, for anybody's trainable."""
+
+import logging
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ray.tune.search import Searcher
+
+from dwray.search.linear import Candidate
+from dwray.search.linear import LinearSearch as Line
+
+logger = logging.getLogger(__name__)
+
+
+class LinearSearch(Searcher):  # type: ignore[misc]
+    """Search one axis at a time, the others held at their best values so far.
+
+    All values of an axis run side by side; a configuration is never evaluated twice; a tie goes to the incumbent; a
+    trial that fails, or whose last result lacks the metric or has it NaN or infinite, loses. The score of a trial is
+    the metric in its last result. The state is saved and restored with Tune's experiment checkpoints.
+
+    Several searches, called lines, can advance in one experiment, so that the barrier of one leaves no slot idle::
+
+        search = LinearSearch(
+            axes={"lr": [0.01, 0.1], "batch_size": [64, 256]},
+            start={"lr": 0.01},
+            lines={"small": {"width": 0.5}, "large": {"width": 1.0}},
+            metric="accuracy",
+            mode="max",
+        )
+        tune.Tuner(trainable, tune_config=tune.TuneConfig(search_alg=search, num_samples=search.max_trials)).fit()
+        search.best("small")  # ({"width": 0.5, "lr": 0.1, "batch_size": 64}, 0.93)
+
+    Tune runs ``num_samples`` trials at most, and 1 unless told otherwise: give it ``max_trials``, or -1.
+
+    Args:
+        axes: The values of each axis, in the order in which the axes are taken.
+        start: The first incumbent: where an axis starts (its first value unless given), and constants of every trial.
+        metric: What is compared; it may come from ``TuneConfig`` instead if a ``param_space`` is given there.
+        mode: "min" or "max".
+        lines: For each line, by name, what differs in its start; one line named "" unless given.
+        passes: At most this many passes over the axes; None goes on until a pass moves nothing.
+
+    Raises:
+        ValueError: No axis, an axis without values or with a value twice, a mode or number of passes out of range.
+    """
+
+    def __init__(
+        self,
+        axes: Mapping[str, Sequence[Any]],
+        start: Mapping[str, Any] | None = None,
+        *,
+        metric: str | None = None,
+        mode: Literal["min", "max"] | None = None,
+        lines: Mapping[str, Mapping[str, Any]] | None = None,
+        passes: int | None = 1,
+    ) -> None:
+        if mode not in (None, "min", "max"):
+            raise ValueError(f"mode must be 'min' or 'max', not {mode!r}")
+        super().__init__(metric=metric, mode=mode)
+        self._lines = {
+            name: Line(axes, {**(start or {}), **own}, mode=mode or "max", passes=passes)
+            for name, own in (lines or {"": {}}).items()
+        }
+        self._trials: dict[str, tuple[str, int]] = {}
+        self._next = 0
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Take metric and mode from ``TuneConfig`` where the constructor was not told them."""
+        if metric:
+            self._metric = metric
+        if mode in ("min", "max"):
+            self._mode = mode
+            for line in self._lines.values():
+                line.mode = mode  # type: ignore[assignment]  # nothing has been told yet
+        return True
+
+    @property
+    def max_trials(self) -> int:
+        """The most trials that the search can take, for ``num_samples``; -1 (Tune's "no limit") if passes is None."""
+        counts = [line.max_evaluations for line in self._lines.values()]
+        return -1 if None in counts else sum(count for count in counts if count is not None)
+
+    @property
+    def finished(self) -> bool:
+        """Every line has its winner."""
+        return all(line.finished for line in self._lines.values())
+
+    def best(self, line: str = "") -> tuple[dict[str, Any], float] | None:
+        """The winner of a line so far, and its score; None if no trial of the line has given one."""
+        return self._lines[line].best
+
+    def candidate(self, trial_id: str) -> Candidate:
+        """The candidate that a trial evaluates, with the axis that it varies.
+
+        Raises:
+            KeyError: The trial is not of this search.
+        """
+        line, number = self._trials[trial_id]
+        return self._lines[line].candidate(number)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next configuration; None at a barrier, ``FINISHED`` when every line is done."""
+        if self._metric is None or self._mode is None:
+            raise ValueError("LinearSearch needs a metric and a mode: LinearSearch(..., metric='loss', mode='min')")
+        if self.finished:
+            return str(Searcher.FINISHED)
+        # The lines take turns, so that each has work in hand when another waits at a barrier.
+        names = list(self._lines)
+        for offset in range(len(names)):
+            name = names[(self._next + offset) % len(names)]
+            candidate = self._lines[name].ask()
+            if candidate is not None:
+                self._next = (self._next + offset + 1) % len(names)
+                self._trials[trial_id] = name, candidate.number
+                return dict(candidate.config)
+        return None
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the line how a trial ended."""
+        name, number = self._trials[trial_id]
+        if self._lines[name].is_told(number):  # restarted, by Tuner.restore(restart_errored=True), after its end
+            return
+        score = None if error or result is None else result.get(self._metric)
+        if score is None and not error:
+            logger.warning("Trial %s ended without a result that has %r: it loses.", trial_id, self._metric)
+        self._lines[name].tell(number, score)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the state to a file; Tune does so with every experiment checkpoint."""
+        state = {
+            "lines": {name: line.state() for name, line in self._lines.items()},
+            "trials": dict(self._trials),
+            "next": self._next,
+        }
+        Path(checkpoint_path).write_bytes(pickle.dumps(state))
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Take up the state that :meth:`save` wrote, in a search made with the same arguments."""
+        state = pickle.loads(Path(checkpoint_path).read_bytes())
+        for name, line in self._lines.items():
+            line.restore(state["lines"][name])
+        self._trials = dict(state["trials"])
+        self._next = state["next"]
+
+
+class FixedTrials(Searcher):  # type: ignore[misc]
+    """Runs the given configurations, in their order, once each.
+
+    Unlike a grid search over them, it keeps each configuration flat, as the trainable wants it.
+    """
+
+    def __init__(self, configs: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        self._configs = [dict(config) for config in configs]
+        self._given = 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next configuration, or ``FINISHED``."""
+        if self._given == len(self._configs):
+            return str(Searcher.FINISHED)
+        self._given += 1
+        return self._configs[self._given - 1]
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing depends on how a trial ends."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write how many configurations were given out."""
+        Path(checkpoint_path).write_bytes(pickle.dumps(self._given))
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Go on where :meth:`save` stood."""
+        self._given = pickle.loads(Path(checkpoint_path).read_bytes())

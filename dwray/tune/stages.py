@@ -1,0 +1,330 @@
+"""A sweep's stages on Ray Tune: search, train the winners, time them."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+
+from dwray.core.complexity import complexity
+from dwray.core.data import Splits, load_splits
+from dwray.paths import RunPaths
+from dwray.results.progress import Listener, StageProgress
+from dwray.results.store import RunStore
+from dwray.search.plan import plan, search_epochs
+from dwray.spec import SweepSpec
+from dwray.tune.callbacks import RecordWriter, TimingReporter
+from dwray.tune.cluster import check_fits, cluster, smallest_node, warm_workers
+from dwray.tune.searcher import FixedTrials, LinearSearch
+from dwray.tune.trainables import CHECKPOINT_FILE, TRAINING_SETTINGS, TimeTrial, TrainTrial
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One Tune experiment of the sweep."""
+
+    name: str
+    trainable: Any
+    searcher: Any
+    trials: int
+    resources: Mapping[str, float]
+    varies: Callable[[Trial], str]
+    describe: Callable[[Trial], Row]
+    checkpoints: tune.CheckpointConfig
+    exclusive: bool = False
+    """One trial at a time."""
+
+
+class Sweep:
+    """Runs the stages of one sweep, in a cluster that is there, into one store.
+
+    Args:
+        spec: What to run.
+        splits: The images.
+        store: Where the records go.
+        listen: Is told how it gets on.
+        verbose: Let Tune print its own tables too.
+    """
+
+    def __init__(
+        self, spec: SweepSpec, splits: Splits, store: RunStore, listen: Listener, *, verbose: bool = False
+    ) -> None:
+        self.spec, self.splits, self.store, self.listen, self.verbose = spec, splits, store, listen, verbose
+        self.planned = {stage.stage: stage.trials for stage in plan(spec)}
+        # A list, because Tune would try to store a bare reference once more.
+        self.images = [ray.put(splits)]
+        shape = (splits.train.pixels.shape[3], *splits.train.pixels.shape[1:3])
+        self.columns = {
+            contender: self._network_columns(contender, shape) for contender in spec.networks
+        }
+        resources = spec.resources
+        self.trial_resources = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+        check_fits(self.trial_resources, "cpus_per_trial")
+        timing_gpus = resources.timing_gpus
+        if timing_gpus is None:
+            timing_gpus = 1.0 if resources.gpus_per_trial > 0 else 0.0
+        self.timing_resources = {
+            "cpu": resources.timing_cpus or smallest_node(timing_gpus),
+            "gpu": timing_gpus,
+        }
+        if spec.timing:
+            check_fits(self.timing_resources, "timing_cpus")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles whatever names its trials: all of this belongs to the driver and stays behind."""
+        return {}
+
+    def _network_columns(self, contender: str, shape: tuple[int, int, int]) -> Row:
+        network, width = self.spec.network_of(contender), self.spec.width_of(contender)
+        cost = complexity(network, classes=len(self.splits.classes), width=width, image_shape=shape)
+        return {
+            "contender": contender,
+            "network": network,
+            "width": width,
+            "parameters": cost.parameters,
+            "macs": cost.macs,
+        }
+
+    def search(self) -> dict[str, dict[str, Any]]:
+        """Find each contender's settings; a contender all of whose trials failed or diverged has no entry."""
+        spec = self.spec
+        if not spec.search.axes:
+            return {contender: {} for contender in spec.networks}
+        searcher = LinearSearch(
+            spec.search.axes,
+            lines={
+                contender: self._training_config(
+                    contender, seed=spec.search.seed, test=False, epochs=search_epochs(spec, contender)
+                )
+                for contender in spec.networks
+            },
+            metric=spec.search.metric,
+            mode=spec.search.mode,
+            passes=spec.search.passes,
+        )
+
+        def varies(trial: Trial) -> str:
+            candidate = searcher.candidate(trial.trial_id)
+            suffix = f" (pass {candidate.axis_pass})" if candidate.axis_pass > 1 else ""
+            return f"{candidate.axis}={candidate.config[candidate.axis]:g}{suffix}"
+
+        def describe(trial: Trial) -> Row:
+            candidate = searcher.candidate(trial.trial_id)
+            return {"axis": candidate.axis, "axis_pass": candidate.axis_pass, "winner": False}
+
+        winners: dict[str, dict[str, Any]] = {}
+
+        def found() -> tuple[str, ...]:
+            notes = []
+            for contender in spec.networks:
+                best = searcher.best(contender)
+                if best is None:
+                    notes.append(f"{contender}: every search trial failed or diverged")
+                    continue
+                config, score = best
+                winners[contender] = {axis: config[axis] for axis in spec.search.axes}
+                self._mark_winner(contender, winners[contender])
+                chosen = ", ".join(f"{axis} {value:g}" for axis, value in winners[contender].items())
+                notes.append(f"{contender}: {chosen} ({spec.search.metric} {score:.4g})")
+            return tuple(notes)
+
+        self._run(
+            Stage(
+                name="search",
+                trainable=tune.with_parameters(TrainTrial, splits=self.images),
+                searcher=searcher,
+                trials=searcher.max_trials,
+                resources=self.trial_resources,
+                varies=varies,
+                describe=describe,
+                checkpoints=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+            found,
+        )
+        return winners
+
+    def train(self, winners: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
+        """Train the winners in full, with every seed; the weights of each contender's first completed seed."""
+        configs = [
+            self._training_config(contender, seed=seed, test=True, **changes)
+            for seed in self.spec.seeds
+            for contender, changes in winners.items()
+        ]
+        every = self.spec.resources.checkpoint_every_epochs
+        results = self._run(
+            Stage(
+                name="train",
+                trainable=tune.with_parameters(TrainTrial, splits=self.images),
+                searcher=FixedTrials(configs),
+                trials=len(configs),
+                resources=self.trial_resources,
+                varies=lambda trial: f"seed={trial.config['seed']}",
+                describe=lambda trial: {},
+                checkpoints=tune.CheckpointConfig(
+                    num_to_keep=1, checkpoint_frequency=every, checkpoint_at_end=True
+                ),
+            )
+        )
+        weights: dict[str, Path] = {}
+        for result in results:
+            if result.error is None and result.checkpoint is not None and not result.metrics.get("diverged"):
+                contender, seed = result.config["contender"], result.config["seed"]
+                path = self.store.paths.weights(contender, seed)
+                path.parent.mkdir(exist_ok=True)
+                with result.checkpoint.as_directory() as folder:
+                    path.write_bytes((Path(folder) / CHECKPOINT_FILE).read_bytes())
+                weights.setdefault(contender, path)
+        return weights
+
+    def time(self, weights: Mapping[str, Path]) -> None:
+        """The test-time protocol over all contenders; one that was not trained is timed as it is initialised."""
+        timing = self.spec.timing
+        if timing is None:
+            return
+        configs = [
+            {
+                "batch_size": batch_size,
+                "set": images,
+                "loader": loader,
+                "passes": timing.passes,
+                "warmup_batches": timing.warmup_batches,
+                "threads": max(1, int(self.timing_resources["cpu"])),
+            }
+            for batch_size in timing.batch_sizes
+            for images in timing.sets
+            for loader in timing.loader
+        ]
+        contenders = {
+            contender: (
+                self.spec.network_of(contender),
+                self.spec.width_of(contender),
+                weights[contender].read_bytes() if contender in weights else None,
+            )
+            for contender in self.spec.networks
+        }
+
+        def varies(trial: Trial) -> str:
+            kind = "with loader" if trial.config["loader"] else "network alone"
+            return f"{trial.config['set']} set, batch {trial.config['batch_size']}, {kind}"
+
+        self._run(
+            Stage(
+                name="time",
+                trainable=tune.with_parameters(TimeTrial, splits=self.images, contenders=contenders),
+                searcher=FixedTrials(configs),
+                trials=len(configs),
+                resources=self.timing_resources,
+                varies=varies,
+                describe=lambda trial: {"batch_size": trial.config["batch_size"]},
+                checkpoints=tune.CheckpointConfig(checkpoint_at_end=False),
+                exclusive=True,
+            )
+        )
+
+    def _training_config(self, contender: str, *, seed: int, test: bool, **changes: Any) -> dict[str, Any]:
+        """All that a TrainTrial needs, flat."""
+        return {
+            "contender": contender,
+            "network": self.spec.network_of(contender),
+            "width": self.spec.width_of(contender),
+            "seed": seed,
+            "threads": max(1, int(self.trial_resources["cpu"])),
+            "test": test,
+            **dataclasses.asdict(self.spec.training_of(contender, **changes)),
+        }
+
+    def _mark_winner(self, contender: str, settings: Mapping[str, Any]) -> None:
+        for row in self.store.trials("search"):
+            if row["contender"] == contender and all(row[axis] == value for axis, value in settings.items()):
+                self.store.update_trial(row["trial_id"], winner=True)
+
+    def _run(self, stage: Stage, found: Callable[[], tuple[str, ...]] = tuple) -> tune.ResultGrid:
+        began = time.monotonic()
+        self.listen(StageProgress(stage.name, self.planned[stage.name]))
+
+        def name(trial: Trial) -> str:
+            contender = trial.config.get("contender")
+            return f"{contender} {stage.varies(trial)}" if contender else stage.varies(trial)
+
+        def describe(trial: Trial) -> Row:
+            return {
+                "stage": stage.name,
+                "dataset": self.splits.name,
+                "synthetic": self.splits.synthetic,
+                **self.columns.get(trial.config.get("contender"), {}),
+                **{key: trial.config[key] for key in ("seed", *TRAINING_SETTINGS) if key in trial.config},
+                **stage.describe(trial),
+            }
+
+        tuner = tune.Tuner(
+            tune.with_resources(stage.trainable, dict(stage.resources)),
+            tune_config=tune.TuneConfig(
+                search_alg=stage.searcher,
+                num_samples=stage.trials,
+                max_concurrent_trials=1 if stage.exclusive else None,
+                reuse_actors=True,
+                trial_name_creator=name,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name=stage.name,
+                storage_path=str(self.store.paths.tune),
+                callbacks=[
+                    RecordWriter(self.store, describe),
+                    TimingReporter(self.listen, varies=stage.varies),
+                ],
+                failure_config=tune.FailureConfig(max_failures=self.spec.resources.retries),
+                checkpoint_config=stage.checkpoints,
+                verbose=1 if self.verbose else 0,
+            ),
+        )
+        try:
+            results = tuner.fit()
+            notes = found()
+        finally:
+            self.store.flush()
+        self.listen(StageProgress(stage.name, ended=True, seconds=time.monotonic() - began, notes=notes))
+        return results
+
+
+def run_sweep(
+    spec: SweepSpec, paths: RunPaths, listen: Listener, *, address: str | None = None, verbose: bool = False
+) -> list[Row]:
+    """Run a sweep's stages; its records are in ``paths`` then, and all along.
+
+    Args:
+        spec: What to run; its networks are known to the registry.
+        paths: An existing, empty run folder.
+        listen: Is told how it gets on.
+        address: Of a Ray cluster; see ``cluster``.
+        verbose: Let Ray and the trials speak.
+
+    Returns:
+        The rows of the trials that failed.
+
+    Raises:
+        DataError: The images cannot be had, or are not what they should be; nothing was trained.
+        SpecError: No node can hold a trial.
+        UserError: The cluster cannot be reached.
+    """
+    store = RunStore(paths, {"sweep": spec.name})
+    store.flush()
+    # The images are read while Ray starts: each takes seconds.
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(load_splits, spec.data)
+        with cluster(address, verbose=verbose):
+            warm_workers()
+            sweep = Sweep(spec, reading.result(), store, listen, verbose=verbose)
+            try:
+                sweep.time(sweep.train(sweep.search()))
+            finally:
+                store.flush()
+    return [row for stage in ("search", "train", "time") for row in store.trials(stage) if row["status"] == "failed"]
