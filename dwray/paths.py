@@ -1,11 +1,11 @@
 """The only file that names files: those of a run, and where sweep files are looked for."""
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dwray
+from dwray.errors import RunError
 
 
 def sweep_folders() -> list[Path]:
@@ -13,11 +13,6 @@ def sweep_folders() -> list[Path]:
     package = Path(dwray.__file__).resolve().parent
     folders = [Path("sweeps"), package / "sweeps", package.parent / "sweeps"]
     return [folder for folder in folders if folder.is_dir()]
-
-
-def default_runs_dir() -> Path:
-    """``DWRAY_RUNS_DIR``, or ./runs."""
-    return Path(os.environ.get("DWRAY_RUNS_DIR", "runs"))
 
 
 @dataclass(frozen=True)
@@ -40,6 +35,24 @@ class RunPaths:
                 number += 1
             else:
                 return cls(folder)
+
+    @classmethod
+    def find(cls, run: str, runs_dir: Path) -> "RunPaths":
+        """The run that a user means: a run's folder, ``SWEEP/RUN-ID``, or a sweep's name for its latest run.
+
+        Raises:
+            RunError: There is none.
+        """
+        for folder in (Path(run), runs_dir / run):
+            paths = cls(folder.absolute())
+            if paths.trials.is_file():
+                return paths
+            # A run's id is its time, so the last by name is the latest.
+            inner = [cls(each.absolute()) for each in sorted(folder.glob("*"))] if folder.is_dir() else []
+            started = [each for each in inner if each.trials.is_file()]
+            if started:
+                return started[-1]
+        raise RunError(f"{run}: neither the folder of a run (with {paths.trials.name}) nor a sweep in {runs_dir}")
 
     @property
     def run_id(self) -> str:

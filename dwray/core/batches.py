@@ -1,7 +1,7 @@
 """A set of images that lives on the device as uint8, and the batches made of it.
 
-Nothing is decoded, copied or normalised per image: a batch is gathered, augmented and normalised as a whole, on the
-device that trains (after cifar10-airbench's ``airbench/utils.py``). On two CPU cores that is about 30 times as fast as a
+Nothing is decoded, copied or normalised image by image: a batch is gathered, augmented and normalised as a whole, on
+the device that trains (after cifar10-airbench's ``airbench/utils.py``). On two CPU cores that is about 30 times as fast as a
 DataLoader over PIL images.
 """
 
@@ -16,7 +16,7 @@ from dwray.core.data import Images
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """A tensor over the same memory, which may be read-only (arrays out of Ray's object store are): never write to it."""
+    """A tensor over the same memory. It may be read-only (arrays out of Ray's object store are): never write to it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
@@ -43,7 +43,7 @@ class Normalize:
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """The generator of one epoch's order and augmentation: a function of (seed, epoch), so a resumed run needs no state."""
+    """The generator of one epoch's order and augmentation: it follows from (seed, epoch), so resuming needs no state."""
     state = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(state >> 1)  # manual_seed takes a signed 64-bit number
 

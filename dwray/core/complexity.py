@@ -1,4 +1,4 @@
-"""What a network costs on paper: parameters, multiply-accumulates (MACs) and the paper's connection formula, by layer."""
+"""What a network costs on paper, by layer: parameters, multiply-accumulates (MACs), the paper's connection formula."""
 
 import math
 from dataclasses import dataclass
@@ -57,11 +57,11 @@ class Complexity:
 
 def _kind(module: nn.Module) -> str:
     if isinstance(module, nn.ConvTranspose2d):
-        return "transposed convolution"
+        return "transposed conv"
     if isinstance(module, nn.Conv2d):
         if module.groups > 1 and module.groups == module.in_channels:
-            return "depthwise convolution"
-        return "pointwise convolution" if module.kernel_size == (1, 1) else "convolution"
+            return "depthwise conv"
+        return "pointwise conv" if module.kernel_size == (1, 1) else "conv"
     return {"BatchNorm2d": "batch norm", "Linear": "linear"}.get(type(module).__name__, type(module).__name__)
 
 
@@ -75,7 +75,12 @@ def _connections(module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int,
     if isinstance(module, nn.Linear):
         factors: tuple[int, ...] = (module.in_features, module.out_features)
     elif isinstance(module, nn.ConvTranspose2d):
-        factors = (*module.kernel_size, module.in_channels, module.out_channels // module.groups, *inputs[-2:])
+        factors = (
+            *module.kernel_size,
+            module.in_channels,
+            module.out_channels // module.groups,
+            *inputs[-2:],
+        )
     elif isinstance(module, nn.Conv2d):
         # M x N over all groups: a depthwise layer (groups = M = N) keeps M alone, a pointwise one loses Dk x Dk = 1.
         kernel = () if module.kernel_size == (1, 1) else module.kernel_size
@@ -84,7 +89,7 @@ def _connections(module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int,
         factors = (*kernel, *channels, *outputs[-2:])
     else:
         return "", 0
-    return " x ".join(map(str, factors)), math.prod(factors)
+    return "x".join(map(str, factors)), math.prod(factors)
 
 
 def complexity(
@@ -113,13 +118,9 @@ def complexity(
 
         return hook
 
-    leaves = {
-        name: leaf
-        for name, leaf in module.named_modules()
-        if any(True for _ in leaf.parameters(recurse=False))
-    }
+    leaves = {name: leaf for name, leaf in module.named_modules() if any(True for _ in leaf.parameters(recurse=False))}
     for name, leaf in leaves.items():
-        leaf.register_forward_hook(record(name))  # type: ignore[arg-type]
+        leaf.register_forward_hook(record(name))
     module.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(images)

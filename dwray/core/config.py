@@ -115,7 +115,9 @@ class TrainingConfig:
         )
         _require(0 <= self.momentum < 1, "momentum", f"must be at least 0 and below 1, not {self.momentum}")
         _require(
-            not self.nesterov or self.momentum > 0, "nesterov", "needs a momentum above 0; set nesterov: false"
+            not self.nesterov or self.momentum > 0,
+            "nesterov",
+            "needs a momentum above 0; set nesterov: false",
         )
 
 
@@ -145,7 +147,9 @@ class TimingConfig:
             _require(size >= 1, "batch_sizes", f"must be at least 1, not {size}")
         for name in self.sets:
             _require(
-                name in ("train", "validation", "test"), "sets", f"knows train, validation and test, not {name!r}"
+                name in ("train", "validation", "test"),
+                "sets",
+                f"knows train, validation and test, not {name!r}",
             )
         _require_at_least(1, passes=self.passes)
         _require_at_least(0, warmup_batches=self.warmup_batches)

@@ -102,14 +102,8 @@ def load(config: DataConfig) -> ImageData:
     data = replace(data, train=_checked(data, "train", config), test=_checked(data, "test", config))
     train, test = data.train.pixels.shape[1:], data.test.pixels.shape[1:]
     if train != test:
-        mend = (
-            "set data.image_size to resize them"
-            if "image_size" in source.options
-            else "they must be of one size"
-        )
-        raise DataError(
-            f"{data.name}: the training images are {_size(train)}, the test images {_size(test)}: {mend}"
-        )
+        mend = "set data.image_size to resize them" if "image_size" in source.options else "they must be of one size"
+        raise DataError(f"{data.name}: the training images are {_size(train)}, the test images {_size(test)}: {mend}")
     return data
 
 

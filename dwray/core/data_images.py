@@ -87,9 +87,7 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, *purpose.encode()])
 
 
-def check_labels(
-    labels: Rows, classes: tuple[str, ...], where: str, place: Callable[[int], str] | None = None
-) -> None:
+def check_labels(labels: Rows, classes: tuple[str, ...], where: str, place: Callable[[int], str] | None = None) -> None:
     """Raise unless there are labels, every one names a class and every class has one.
 
     Args:
@@ -104,9 +102,7 @@ def check_labels(
     if len(labels) == 0:
         raise DataError(f"{where}: there are no images")
     if len(classes) < 2:
-        raise DataError(
-            f"{where}: there must be at least two classes, not {len(classes)} ({', '.join(classes)})"
-        )
+        raise DataError(f"{where}: there must be at least two classes, not {len(classes)} ({', '.join(classes)})")
     outside = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(outside):
         first = int(outside[0])

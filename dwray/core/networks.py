@@ -1,7 +1,7 @@
 """The networks of the paper, and the one registry that names them.
 
-Both are MobileNet (Howard et al. 2017, table 1) with another first and last layer (paper, section 3.3 and figures 2, 3):
-a transposed convolution doubles the side of the small image instead of halving it, and a linear layer ends in the
+Both are MobileNet (Howard et al. 2017, table 1) with another first and last layer (paper, section 3.3, figures 2 and
+3): a transposed convolution doubles the side of the small image instead of halving it, and a linear layer ends in the
 dataset's classes. They differ in one thing: the block. The number of blocks and the biases follow from the parameter
 counts that the paper states, which figure 2 contradicts (it leaves out five 512 -> 512 blocks).
 """

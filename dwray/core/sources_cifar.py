@@ -16,6 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 
@@ -102,10 +105,8 @@ def _images(dataset: Any) -> Images:
 def _address(dataset: Any, config: DataConfig) -> str:
     if config.mirror is None:
         return str(dataset.url)
-    if not config.mirror.startswith(("http://", "https://", "file://")):
-        raise DataError(
-            f"data.mirror must be a base URL (http://, https:// or file:///...), not {config.mirror!r}"
-        )
+    if not config.mirror.startswith(("http://", "https://", "file:///")):
+        raise DataError(f"data.mirror must be a base URL (http://, https:// or file:///), not {config.mirror!r}")
     return f"{config.mirror.rstrip('/')}/{dataset.filename}"
 
 
@@ -158,19 +159,26 @@ def _fetch(dataset: Any, root: Path, scratch: Path, url: str, damaged: list[Path
         found = f"{archive} has the wrong checksum (md5 {md5}): truncated or another file; "
     elif damaged[0].exists():
         found = f"{damaged[0]} has the wrong checksum, and the archive to mend it from is not there; "
+    advice = (
+        f"fetch it from elsewhere with --set data.mirror=URL (the folder that holds {dataset.filename}), "
+        f"or put {dataset.filename} with md5 {dataset.tgz_md5} into {root} by hand"
+    )
     logger.info("fetching %s into %s", url, root)
     try:
-        with _quiet():
-            download_url(url, scratch, dataset.filename, dataset.tgz_md5)
+        if url.startswith("file:"):  # torchvision's reader asks a local file for a length that it has not
+            shutil.copyfile(url2pathname(urlsplit(url).path), fetched)
+        else:
+            with _quiet():
+                download_url(url, scratch, dataset.filename)
     except (OSError, http.client.HTTPException, RuntimeError, ValueError) as error:
-        problem = f"could not fetch {url} ({_reason(error)})"
-        if isinstance(error, RuntimeError) and fetched.exists():  # torchvision's word for a wrong checksum
-            size, md5 = fetched.stat().st_size, calculate_md5(fetched)
-            problem = f"{url} gives a truncated or another file ({size:,} bytes, wrong checksum: md5 {md5})"
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the server's answer, and with it the connection
+        raise DataError(f"{found}could not fetch {url} ({_reason(error)}); {advice}") from error
+    if not check_integrity(fetched, dataset.tgz_md5):
+        size, md5 = fetched.stat().st_size, calculate_md5(fetched)
         raise DataError(
-            f"{found}{problem}; fetch it from elsewhere with --set data.mirror=URL (the folder that holds "
-            f"{dataset.filename}), or put {dataset.filename} with md5 {dataset.tgz_md5} into {root} by hand"
-        ) from error
+            f"{found}{url} gives a truncated or another file ({size:,} bytes, wrong checksum: md5 {md5}); {advice}"
+        )
     fetched.replace(archive)
 
 
@@ -212,6 +220,4 @@ def _quiet() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """What happened, in one line."""
-    return (
-        " ".join(str(error).removeprefix("<urlopen error ").removesuffix(">").split()) or type(error).__name__
-    )
+    return " ".join(str(error).removeprefix("<urlopen error ").removesuffix(">").split()) or type(error).__name__

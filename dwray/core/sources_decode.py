@@ -80,21 +80,11 @@ def _decode_one(item: Encoded, image_size: int | None) -> Pixels:
     from PIL import Image
 
     try:
-        with Image.open(
-            io.BytesIO(item.content) if isinstance(item.content, bytes) else item.content
-        ) as opened:
+        with Image.open(io.BytesIO(item.content) if isinstance(item.content, bytes) else item.content) as opened:
             image = opened.convert("RGB")
-    except (
-        Exception
-    ) as error:  # Pillow's format readers raise OSError, SyntaxError, ValueError, struct.error and more
-        reason = (
-            "not an image that Pillow knows"
-            if type(error).__name__ == "UnidentifiedImageError"
-            else str(error)
-        )
-        raise DataError(
-            f"{item.where}: the image cannot be decoded ({reason}): replace it or take it out"
-        ) from error
+    except Exception as error:  # Pillow's format readers raise OSError, SyntaxError, ValueError, struct.error and more
+        reason = "not an image that Pillow knows" if type(error).__name__ == "UnidentifiedImageError" else str(error)
+        raise DataError(f"{item.where}: the image cannot be decoded ({reason}): replace it or take it out") from error
     if image_size is not None and image.size != (image_size, image_size):
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(image)

@@ -74,9 +74,7 @@ def _shards(root: Path, names: tuple[str, ...]) -> list[Path]:
                 _check_complete(paths)
                 return paths
     wanted = " or ".join(f"{name}-*.parquet" for name in names)
-    raise DataError(
-        f"{root}: there is no {wanted}, here or in its subfolder data: data.root must be their folder"
-    )
+    raise DataError(f"{root}: there is no {wanted}, here or in its subfolder data: data.root must be their folder")
 
 
 def _check_complete(paths: list[Path]) -> None:
@@ -108,6 +106,8 @@ def _broken(path: Path, error: Exception) -> DataError:
 
 def _columns(path: Path, config: DataConfig, found: _Columns | None = None) -> _Columns:
     """Find the columns by their types; in further files those of the first must be there."""
+    from pyarrow.types import is_integer
+
     with _open(path) as file:
         schema = file.schema_arrow
     features = _features(schema.metadata)
@@ -115,8 +115,6 @@ def _columns(path: Path, config: DataConfig, found: _Columns | None = None) -> _
     labels = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
     image = _pick(path, "image", found.image if found else config.image_column, images, schema.names)
     label = _pick(path, "label", found.label if found else config.label_column, labels, schema.names)
-    from pyarrow.types import is_integer
-
     names = features[label].get("names")
     if not is_integer(schema.field(label).type) or not isinstance(names, list):
         raise DataError(
@@ -129,10 +127,10 @@ def _columns(path: Path, config: DataConfig, found: _Columns | None = None) -> _
 def _features(metadata: dict[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
     """What Hugging Face's ``datasets`` writes about the columns into the schema, if it did."""
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, ValueError, TypeError):
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"].items()
+    except (KeyError, ValueError, TypeError, AttributeError):
         return {}
-    return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    return {name: feature for name, feature in features if isinstance(feature, dict)}
 
 
 def _is_image(kind: Any) -> bool:
@@ -203,9 +201,7 @@ def _labels(path: Path, column: str) -> Rows:
         raise _broken(path, error) from error
     if values.null_count:
         row = int(np.flatnonzero(values.is_null().to_numpy())[0])
-        raise DataError(
-            f"{_where(path, row)}: there is no label in column {column!r}: mend the row or take it out"
-        )
+        raise DataError(f"{_where(path, row)}: there is no label in column {column!r}: mend the row or take it out")
     labels: Rows = values.to_numpy().astype(np.int64)
     return labels
 
@@ -226,9 +222,7 @@ def _images(path: Path, column: str, rows: Rows) -> Iterator[Encoded]:
                         contents = struct_field(batch.column(0), "bytes").take(pyarrow.array(wanted - start))
                         for row, content in zip(wanted.tolist(), contents.to_pylist(), strict=True):
                             if content is None:
-                                raise DataError(
-                                    f"{_where(path, row)}: no bytes in column {column!r}: mend the row"
-                                )
+                                raise DataError(f"{_where(path, row)}: no bytes in column {column!r}: mend the row")
                             yield Encoded(content, _where(path, row))
                         start += len(batch)
                 start = end

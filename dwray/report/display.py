@@ -12,7 +12,13 @@ from rich.text import Text
 
 from dwray.results.progress import StageProgress, TrialProgress
 
-STYLES = {"running": "cyan", "completed": "green", "diverged": "yellow", "failed": "red", "retrying": "magenta"}
+STYLES = {
+    "running": "cyan",
+    "completed": "green",
+    "diverged": "yellow",
+    "failed": "red",
+    "retrying": "magenta",
+}
 KEPT_ROWS = 12
 """Ended trials that stay in the live table; the records have them all."""
 
@@ -146,8 +152,7 @@ class LiveDisplay:
         planned = "" if self._stage.planned_trials is None else f" of at most {self._stage.planned_trials}"
         title = Text.assemble(
             (self._stage.stage, "bold"),
-            f"  {len(ended)} trials ended{planned}, {len(going)} running, "
-            f"{duration(time.monotonic() - self._began)}",
+            f"  {len(ended)} trials ended{planned}, {len(going)} running, {duration(time.monotonic() - self._began)}",
         )
         return Group(title, table)
 

@@ -26,7 +26,11 @@ TRIALS = _schema(
         ("trial_id", _TEXT, "Ray Tune's id of the trial"),
         ("trial", _TEXT, "the trial's name, unique within the run"),
         ("stage", _TEXT, "search, train or time"),
-        ("contender", _TEXT, "name of the contender in the sweep file; null for a timing, which times all of them"),
+        (
+            "contender",
+            _TEXT,
+            "name of the contender in the sweep file; null for a timing, which times all of them",
+        ),
         ("network", _TEXT, "entry of the NETWORKS registry"),
         ("width", _NUMBER, "width multiplier"),
         ("parameters", _INTEGER, "trainable parameters"),
@@ -124,5 +128,6 @@ def to_table(schema: pa.Schema, rows: Iterable[Mapping[str, Any]], identity: Map
             raise KeyError(f"no column for {sorted(set(row) - names)}")
     metadata = {"schema_version": str(SCHEMA_VERSION), **identity}
     return pa.Table.from_pylist(
-        [{name: row.get(name) for name in schema.names} for row in rows], schema=schema.with_metadata(metadata)
+        [{name: row.get(name) for name in schema.names} for row in rows],
+        schema=schema.with_metadata(metadata),
     )

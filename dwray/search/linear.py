@@ -232,6 +232,5 @@ class LinearSearch:
             ],
         )
         self._numbers = {
-            _key(evaluation.candidate.config): number
-            for number, evaluation in enumerate(self._progress.evaluations)
+            _key(evaluation.candidate.config): number for number, evaluation in enumerate(self._progress.evaluations)
         }

@@ -23,9 +23,7 @@ class StagePlan:
 
 def line(spec: SweepSpec, contender: str) -> LinearSearch:
     """The linear search of one contender, from its own training settings as the start."""
-    return LinearSearch(
-        spec.search.axes, start_of(spec, contender), mode=spec.search.mode, passes=spec.search.passes
-    )
+    return LinearSearch(spec.search.axes, start_of(spec, contender), mode=spec.search.mode, passes=spec.search.passes)
 
 
 def start_of(spec: SweepSpec, contender: str) -> dict[str, Any]:

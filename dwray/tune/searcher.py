@@ -67,9 +67,7 @@ class LinearSearch(Searcher):  # type: ignore[misc]
         self._trials: dict[str, tuple[str, int]] = {}
         self._next = 0
 
-    def set_search_properties(
-        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
-    ) -> bool:
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Take metric and mode from ``TuneConfig`` where the constructor was not told them."""
         if metric:
             self._metric = metric
@@ -120,9 +118,7 @@ class LinearSearch(Searcher):  # type: ignore[misc]
                 return dict(candidate.config)
         return None
 
-    def on_trial_complete(
-        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """Tell the line how a trial ended."""
         name, number = self._trials[trial_id]
         if self._lines[name].is_told(number):  # restarted, by Tuner.restore(restart_errored=True), after its end
@@ -168,9 +164,7 @@ class FixedTrials(Searcher):  # type: ignore[misc]
         self._given += 1
         return self._configs[self._given - 1]
 
-    def on_trial_complete(
-        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """Nothing depends on how a trial ends."""
 
     def save(self, checkpoint_path: str) -> None:

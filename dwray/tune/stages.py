@@ -20,7 +20,7 @@ from dwray.results.store import RunStore
 from dwray.search.plan import plan, search_epochs
 from dwray.spec import SweepSpec
 from dwray.tune.callbacks import RecordWriter, TimingReporter
-from dwray.tune.cluster import check_fits, cluster, smallest_node, warm_workers
+from dwray.tune.cluster import check_fits, cluster, smallest_node
 from dwray.tune.searcher import FixedTrials, LinearSearch
 from dwray.tune.trainables import CHECKPOINT_FILE, TRAINING_SETTINGS, TimeTrial, TrainTrial
 
@@ -62,9 +62,7 @@ class Sweep:
         # A list, because Tune would try to store a bare reference once more.
         self.images = [ray.put(splits)]
         shape = (splits.train.pixels.shape[3], *splits.train.pixels.shape[1:3])
-        self.columns = {
-            contender: self._network_columns(contender, shape) for contender in spec.networks
-        }
+        self.columns = {contender: self._network_columns(contender, shape) for contender in spec.networks}
         resources = spec.resources
         self.trial_resources = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
         check_fits(self.trial_resources, "cpus_per_trial")
@@ -168,9 +166,7 @@ class Sweep:
                 resources=self.trial_resources,
                 varies=lambda trial: f"seed={trial.config['seed']}",
                 describe=lambda trial: {},
-                checkpoints=tune.CheckpointConfig(
-                    num_to_keep=1, checkpoint_frequency=every, checkpoint_at_end=True
-                ),
+                checkpoints=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=every, checkpoint_at_end=True),
             )
         )
         weights: dict[str, Path] = {}
@@ -321,7 +317,6 @@ def run_sweep(
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(load_splits, spec.data)
         with cluster(address, verbose=verbose):
-            warm_workers()
             sweep = Sweep(spec, reading.result(), store, listen, verbose=verbose)
             try:
                 sweep.time(sweep.train(sweep.search()))

@@ -76,7 +76,11 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
         self.state = start(network, self.training)
         self.score_test: bool = new_config["test"]
         self.records = fit(
-            self.state, self.images["train"], self.images["validation"], self.training, seed=new_config["seed"]
+            self.state,
+            self.images["train"],
+            self.images["validation"],
+            self.training,
+            seed=new_config["seed"],
         )
         return True
 
@@ -111,7 +115,10 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
     """
 
     def setup(
-        self, config: dict[str, Any], splits: list[Any], contenders: dict[str, tuple[str, float, bytes | None]]
+        self,
+        config: dict[str, Any],
+        splits: list[Any],
+        contenders: dict[str, tuple[str, float, bytes | None]],
     ) -> None:
         """Take the images and, for each contender, its network, width and trained state (a checkpoint's bytes)."""
         self.device = prepare_worker(config["threads"])
@@ -142,9 +149,18 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
         make = with_loader if self.config["loader"] else network_alone
         records = time_passes(
             self.networks,
-            make(getattr(self.splits, self.config["set"]), self.normalize, self.config["batch_size"], self.device),
+            make(
+                getattr(self.splits, self.config["set"]),
+                self.normalize,
+                self.config["batch_size"],
+                self.device,
+            ),
             device=self.device,
             passes=self.config["passes"],
             warmup_batches=self.config["warmup_batches"],
         )
-        return {"passes": [dataclasses.asdict(record) for record in records], **where(self.device), DONE: True}
+        return {
+            "passes": [dataclasses.asdict(record) for record in records],
+            **where(self.device),
+            DONE: True,
+        }

@@ -1,4 +1,4 @@
-"""CIFAR on archives in its own format, written here, fetched from a server on this machine or from a folder."""
+"""CIFAR on archives in its own format, written here, fetched from a local server or from a folder."""
 
 import functools
 import hashlib
@@ -53,7 +53,7 @@ class Written:
 
 
 def contents(dataset: str) -> tuple[str, str, Files]:
-    """The archive's name, its folder's name and its files: 20 training images and 10 test images of each class."""
+    """The names of the archive and of its folder, and its files, with several images of each class."""
     random = np.random.default_rng(0)
 
     def batch(count: int, classes: int, key: str) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def write(folder: Path, dataset: str = "CIFAR10", change: Callable[[Files], None
         change(files)
     folder.mkdir(exist_ok=True)
     md5s = {}
-    with tarfile.open(folder / name, "w:gz") as tar:
+    with tarfile.open(folder / name, "w:gz", compresslevel=1) as tar:
         for file, content in files.items():
             stream = io.BytesIO()
             OldPickler(stream, 2).dump(content)
@@ -214,8 +214,6 @@ def test_what_is_there_is_not_fetched_again(written: Written, server: Server, ro
 
 
 def load_when_all_are_ready(archive: CifarArchive, settings: DataConfig, barrier: Any, results: Any) -> None:
-    import torchvision  # noqa: F401  (slow, and not what is tried here)
-
     barrier.wait(120)
     results.put(len(archive.load(settings).train))
 
@@ -223,13 +221,14 @@ def load_when_all_are_ready(archive: CifarArchive, settings: DataConfig, barrier
 def test_processes_at_once_fetch_once(written: Written, server: Server, tmp_path: Path, root: Path) -> None:
     written.archive.load(config(tmp_path / "alone", server.url))
     alone = len(server.requests)
-    spawn = multiprocessing.get_context("spawn")
-    barrier, results = spawn.Barrier(3), spawn.Queue()
+    fresh = multiprocessing.get_context("forkserver")
+    fresh.set_forkserver_preload(["torchvision"])  # slow to import: once, for all of them
+    barrier, results = fresh.Barrier(4), fresh.Queue()
     arguments = (written.archive, config(root, server.url), barrier, results)
-    processes = [spawn.Process(target=load_when_all_are_ready, args=arguments) for _ in range(3)]
+    processes = [fresh.Process(target=load_when_all_are_ready, args=arguments) for _ in range(4)]
     for process in processes:
         process.start()
-    assert [results.get(timeout=120) for _ in processes] == [200] * 3
+    assert [results.get(timeout=120) for _ in processes] == [200] * 4
     for process in processes:
         process.join()
     assert len(server.requests) == 2 * alone

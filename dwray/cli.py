@@ -1,0 +1,292 @@
+"""The command line: parse, call, print. Nothing heavy is imported before a command needs it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+import dwray
+from dwray.errors import EXIT_INTERRUPTED, EXIT_TRIALS_FAILED, UserError
+
+if TYPE_CHECKING:
+    from dwray.core.complexity import Complexity
+    from dwray.search.plan import StagePlan
+    from dwray.spec import SweepSpec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EPILOG = """\b
+Exit codes: 0 all well; 1 the command failed; 2 wrong usage or an invalid
+sweep file; 3 finished, but some trials failed; 130 interrupted."""
+
+
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_SWEEP = _options(
+    click.argument("sweep", metavar="NAME|FILE"),
+    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a setting (repeatable)."),
+    click.option("--seed", type=click.IntRange(min=0), help="Use this one seed for search and training."),
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_RUNS_DIR = click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="DWRAY_RUNS_DIR",
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of all runs.",
+)
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(dwray.__version__, prog_name="dwray")
+def cli() -> None:
+    """Compare convolutional networks: search, train, time and report, on Ray Tune."""
+
+
+@cli.command(epilog=EPILOG)
+@_SWEEP
+@_RUNS_DIR
+@click.option("--address", help="Ray cluster to run on; by default RAY_ADDRESS, or this machine.")
+@click.option("--dry-run", is_flag=True, help="Validate and print the plan; start nothing.")
+@_JSON
+@click.option("-q", "--quiet", is_flag=True, help="Print only the run's folder, and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Let Ray and the trials speak too.")
+@click.pass_context
+def sweep(
+    context: click.Context,
+    sweep: str,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    runs_dir: Path,
+    address: str | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Search, train, time and report: the sweep NAME (digits, cifar10, ...) or a sweep FILE."""
+    spec = _resolve(sweep, overrides, seed)
+    if dry_run:
+        _print_plan(spec, as_json)
+        return
+    import yaml
+    from rich.console import Console
+
+    from dwray.core.environment import environment
+    from dwray.paths import RunPaths
+    from dwray.report.display import display
+    from dwray.report.documents import write_report
+    from dwray.report.terminal import print_failures, print_tables
+    from dwray.results.store import write_atomically, write_json
+    from dwray.spec import to_plain
+    from dwray.tune.stages import run_sweep
+
+    console = Console(stderr=as_json)
+    paths = RunPaths.create(runs_dir, spec.name)
+    if not quiet:
+        console.print(f"run {paths.folder}", soft_wrap=True, highlight=False, markup=False)
+    write_atomically(paths.sweep, yaml.safe_dump(to_plain(spec), sort_keys=False).encode())
+    write_json(paths.environment, environment())
+    try:
+        with display(console, quiet=quiet) as listen:
+            failed = run_sweep(spec, paths, listen, address=address, verbose=verbose)
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted; what was measured so far: dwray report {paths.folder}", err=True)
+        context.exit(EXIT_INTERRUPTED)
+    records, tables = write_report(paths)
+    if as_json:
+        _print_json(
+            {
+                "run": str(paths.folder),
+                "tables": {table.name: list(table.rows) for table in tables},
+                "failed": [{key: row[key] for key in ("stage", "trial", "error")} for row in failed],
+            }
+        )
+    elif quiet:
+        click.echo(paths.folder)
+    else:
+        print_tables(console, tables)
+        print_failures(console, records.failed)
+        console.print(f"\nreport: {paths.html}", soft_wrap=True, highlight=False, markup=False)
+    if failed:
+        context.exit(EXIT_TRIALS_FAILED)
+
+
+@cli.command(epilog=EPILOG)
+@_SWEEP
+@_JSON
+def plan(sweep: str, overrides: tuple[str, ...], seed: int | None, as_json: bool) -> None:
+    """Print the trials and epochs of each stage of a sweep; start nothing."""
+    _print_plan(_resolve(sweep, overrides, seed), as_json)
+
+
+@cli.command(epilog=EPILOG)
+@click.argument("run")
+@_RUNS_DIR
+@click.option("--open", "open_page", is_flag=True, help="Show the report in a browser.")
+@_JSON
+@click.option("-q", "--quiet", is_flag=True, help="Print only the report's file, and errors.")
+def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool) -> None:
+    """Make the tables of RUN again, from its Parquet files alone.
+
+    RUN is the folder of a run, SWEEP/RUN-ID, or the name of a sweep: its latest run.
+    """
+    from rich.console import Console
+
+    from dwray.paths import RunPaths
+    from dwray.report.documents import write_report
+    from dwray.report.terminal import print_failures, print_tables
+
+    paths = RunPaths.find(run, runs_dir)
+    records, tables = write_report(paths)
+    if as_json:
+        _print_json({"run": str(paths.folder), "tables": {table.name: list(table.rows) for table in tables}})
+    elif quiet:
+        click.echo(paths.html)
+    else:
+        console = Console()
+        print_tables(console, tables)
+        print_failures(console, records.failed)
+        console.print(f"\nreport: {paths.html}", soft_wrap=True, highlight=False, markup=False)
+    if open_page:
+        click.launch(paths.html.as_uri())
+
+
+@cli.command(epilog=EPILOG)
+@click.argument("names", metavar="[NETWORK]...", nargs=-1)
+@click.option("--classes", type=click.IntRange(min=1), default=100, show_default=True, help="Number of outputs.")
+@click.option("--size", type=click.IntRange(min=8), default=32, show_default=True, help="Pixels a side of the image.")
+@click.option(
+    "--width", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Multiplier."
+)
+@_JSON
+def networks(names: tuple[str, ...], classes: int, size: int, width: float, as_json: bool) -> None:
+    """Print parameters, MACs and the paper's connection formula, layer by layer."""
+    from dwray.core.complexity import complexity
+    from dwray.core.networks import NETWORKS
+
+    unknown = [name for name in names if name not in NETWORKS]
+    if unknown:
+        raise click.UsageError(f"there is no network {unknown[0]!r}; known: {', '.join(NETWORKS)}")
+    costs = [complexity(name, classes=classes, width=width, image_shape=(3, size, size)) for name in names or NETWORKS]
+    if as_json:
+        _print_json({cost.network: _complexity_json(cost) for cost in costs})
+        return
+    for cost in costs:
+        _print_complexity(cost)
+
+
+def _complexity_json(cost: "Complexity") -> dict[str, Any]:
+    import dataclasses
+
+    return {
+        "classes": cost.classes,
+        "width": cost.width,
+        "image_shape": cost.image_shape,
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "connections": cost.connections,
+        "layers": [dataclasses.asdict(layer) for layer in cost.layers],
+    }
+
+
+def _print_complexity(cost: "Complexity") -> None:
+    import pyarrow as pa
+    from rich.console import Console
+
+    from dwray.report.terminal import print_table
+    from dwray.results.tables import Column, Table
+
+    side = cost.image_shape[1]
+    rows: list[dict[str, Any]] = [
+        {
+            "layer": layer.name,
+            "kind": layer.kind,
+            **{key: getattr(layer, key) for key in ("parameters", "macs")},
+            "connections": layer.formula or None,
+        }
+        for layer in cost.layers
+    ]
+    rows.append(
+        {
+            "layer": "total",
+            "kind": "",
+            "parameters": cost.parameters,
+            "macs": cost.macs,
+            "connections": f"{cost.connections:,}",
+        }
+    )
+    columns = (
+        Column("layer", "layer", pa.string()),
+        Column("kind", "kind", pa.string()),
+        Column("parameters", "parameters", pa.int64(), ","),
+        Column("macs", "MACs", pa.int64(), ","),
+        Column("connections", "connections", pa.string()),
+    )
+    title = f"{cost.network}, {cost.classes} classes, {side}x{side} image, width {cost.width:g}"
+    print_table(Console(), Table(cost.network, title, columns, tuple(rows)))
+
+
+def _resolve(name: str, overrides: tuple[str, ...], seed: int | None) -> "SweepSpec":
+    from dwray.sweepfile import resolve
+
+    spec = resolve(name, overrides, seed=seed)
+    from dwray.core.data import DATASETS
+    from dwray.core.networks import NETWORKS
+
+    spec.check_names(networks=NETWORKS, sources=DATASETS)
+    return spec
+
+
+def _print_plan(spec: "SweepSpec", as_json: bool) -> None:
+    import dataclasses
+
+    from dwray.search.plan import plan as make_plan
+
+    stages = make_plan(spec)
+    if as_json:
+        _print_json({"sweep": spec.name, "stages": [dataclasses.asdict(stage) for stage in stages]})
+        return
+    click.echo(f"{spec.name}: {', '.join(spec.networks)} on {spec.data.source}")
+    for stage in stages:
+        click.echo(f"  {stage.stage:<7} {_stage_text(stage)}")
+
+
+def _stage_text(stage: "StagePlan") -> str:
+    if stage.trials is None:
+        return "passes over the axes until one improves nothing: no limit on the trials"
+    most = "at most " if stage.stage == "search" else ""
+    if stage.passes is not None:
+        return f"{stage.trials} trials, {stage.passes} timed passes"
+    return f"{most}{stage.trials} trials, {most}{stage.epochs} epochs"
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, allow_nan=False, default=str))
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = EXIT_INTERRUPTED
+    except UserError as error:
+        click.echo(f"dwray: {error}", err=True)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)

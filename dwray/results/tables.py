@@ -1,0 +1,364 @@
+"""The paper's tables, measured: made of a run's records alone, whoever made them and wherever they lie."""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from dwray.paths import RunPaths
+from dwray.results.schema import EPOCHS, TIMINGS, TRIALS
+from dwray.results.store import read_parquet, write_parquet
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and how a person sees it."""
+
+    name: str
+    heading: str
+    kind: pa.DataType
+    form: str = ""
+    """Format of a value, as in an f-string."""
+    group: bool = False
+    """Its value is shown only where it changes from the row above."""
+
+    @property
+    def is_number(self) -> bool:
+        """Aligned to the right."""
+        return bool(pa.types.is_integer(self.kind) or pa.types.is_floating(self.kind))
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its rows as data, and its columns as a person sees them."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_arrow(self, identity: Mapping[str, str]) -> pa.Table:
+        """The rows, typed, with the run's identity as metadata."""
+        schema = pa.schema([(column.name, column.kind) for column in self.columns], metadata=dict(identity))
+        return pa.Table.from_pylist([dict(row) for row in self.rows], schema=schema)
+
+    def cells(self) -> list[list[str]]:
+        """Every value as text; what was not measured is a dash."""
+        lines: list[list[str]] = []
+        shown: list[str | None] = []
+        for row in self.rows:
+            texts = [_text(row.get(column.name), column) for column in self.columns]
+            groups: list[str | None] = [
+                text if column.group else None for text, column in zip(texts, self.columns, strict=True)
+            ]
+            lines.append(
+                [
+                    "" if column.group and shown[: index + 1] == groups[: index + 1] else text
+                    for index, (text, column) in enumerate(zip(texts, self.columns, strict=True))
+                ]
+            )
+            shown = groups
+        return lines
+
+
+def _text(value: Any, column: Column) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return format(value, column.form)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a run measured, as rows."""
+
+    trials: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
+    timings: list[dict[str, Any]]
+    identity: Mapping[str, str]
+    """Metadata of the files: sweep, run_id, dwray_version, schema_version."""
+
+    @classmethod
+    def read(cls, paths: RunPaths) -> "Records":
+        """Read a run's three Parquet files.
+
+        Raises:
+            RunError: One is missing, truncated, or of another schema version.
+        """
+        trials = read_parquet(paths.trials, TRIALS)
+        identity = {
+            key.decode(): value.decode()
+            for key, value in (trials.schema.metadata or {}).items()
+            if not key.startswith(b"ARROW:")
+        }
+        return cls(
+            trials.to_pylist(),
+            read_parquet(paths.epochs, EPOCHS).to_pylist(),
+            read_parquet(paths.timings, TIMINGS).to_pylist(),
+            identity,
+        )
+
+    def of_stage(self, stage: str) -> list[dict[str, Any]]:
+        """The trials of a stage."""
+        return [row for row in self.trials if row["stage"] == stage]
+
+    @property
+    def contenders(self) -> list[str]:
+        """In the order in which the run first named them."""
+        return list(dict.fromkeys(row["contender"] for row in self.trials if row["contender"]))
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """Trials that failed for good."""
+        return [row for row in self.trials if row["status"] == "failed"]
+
+    @property
+    def synthetic(self) -> bool:
+        """The images are random numbers."""
+        return any(row["synthetic"] for row in self.trials)
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Arithmetic mean of what there is; None of nothing."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def deviation(values: Iterable[float | None]) -> float | None:
+    """Sample standard deviation (n - 1); None of fewer than two values."""
+    known = [value for value in values if value is not None]
+    return statistics.stdev(known) if len(known) > 1 else None
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """Sum of what there is; None of nothing."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+_CONTENDER = Column("contender", "network", pa.string())
+_COUNT = pa.int64()
+_REAL = pa.float64()
+
+
+def _parameters(records: Records) -> Table:
+    rows = []
+    for contender in records.contenders:
+        first = next(row for row in records.trials if row["contender"] == contender)
+        rows.append({name: first[name] for name in ("contender", "width", "parameters", "macs")})
+    return Table(
+        "parameters",
+        "Parameters and multiply-accumulates",
+        (
+            _CONTENDER,
+            Column("width", "width", _REAL, "g"),
+            Column("parameters", "parameters", _COUNT, ","),
+            Column("macs", "MACs per image", _COUNT, ","),
+        ),
+        tuple(rows),
+    )
+
+
+def _settings(records: Records) -> Table:
+    """Beside the paper's tables: what the search chose, without which nobody can repeat the rest."""
+    axes = ("initial_lr", "lr_decay", "weight_decay", "batch_size", "epochs")
+    rows = []
+    for contender in records.contenders:
+        trained = next((row for row in records.of_stage("train") if row["contender"] == contender), None)
+        won = next(
+            (row for row in records.of_stage("search") if row["contender"] == contender and row["winner"]),
+            None,
+        )
+        searched = [row for row in records.of_stage("search") if row["contender"] == contender]
+        if trained is None:
+            continue
+        rows.append(
+            {
+                "contender": contender,
+                **{axis: trained[axis] for axis in axes},
+                "search_trials": len(searched),
+                "search_validation_accuracy_percent": won and won["validation_accuracy_percent"],
+            }
+        )
+    return Table(
+        "settings",
+        "Settings that the search chose",
+        (
+            _CONTENDER,
+            Column("initial_lr", "initial lr", _REAL, "g"),
+            Column("lr_decay", "decay", _REAL, "g"),
+            Column("weight_decay", "weight decay", _REAL, "g"),
+            Column("batch_size", "batch", _COUNT),
+            Column("epochs", "epochs", _COUNT),
+            Column("search_trials", "tried", _COUNT),
+            Column("search_validation_accuracy_percent", "val. %", _REAL, ".2f"),
+        ),
+        tuple(rows),
+        ("val. %: validation accuracy at the end of the search trial that won.",),
+    )
+
+
+def _accuracy(records: Records) -> Table:
+    rows = []
+    for contender in records.contenders:
+        runs = [row for row in records.of_stage("train") if row["contender"] == contender]
+        done = [row for row in runs if row["status"] == "completed"]
+        test = [row["test_accuracy_percent"] for row in done]
+        rows.append(
+            {
+                "contender": contender,
+                "seeds": len(done),
+                "test_accuracy_percent_mean": mean(test),
+                "test_accuracy_percent_std": deviation(test),
+                "validation_accuracy_percent_mean": mean(row["validation_accuracy_percent"] for row in done),
+                "train_accuracy_percent_mean": mean(row["train_accuracy_percent"] for row in done),
+                "diverged": sum(row["status"] == "diverged" for row in runs),
+                "failed": sum(row["status"] == "failed" for row in runs),
+            }
+        )
+    notes = ["Mean over the seeds whose training completed, after the last epoch; train: while it learned."]
+    if records.synthetic:
+        notes.append("SYNTHETIC images (random numbers): these accuracies mean nothing.")
+    return Table(
+        "accuracy",
+        "Accuracy",
+        (
+            _CONTENDER,
+            Column("seeds", "seeds", _COUNT),
+            Column("test_accuracy_percent_mean", "test %", _REAL, ".2f"),
+            Column("test_accuracy_percent_std", "std", _REAL, ".2f"),
+            Column("validation_accuracy_percent_mean", "validation %", _REAL, ".2f"),
+            Column("train_accuracy_percent_mean", "train %", _REAL, ".2f"),
+            Column("diverged", "diverged", _COUNT),
+            Column("failed", "failed", _COUNT),
+        ),
+        tuple(rows),
+        tuple(notes),
+    )
+
+
+def _training_time(records: Records) -> Table:
+    rows = []
+    for contender in records.contenders:
+        runs = [
+            row for row in records.of_stage("train") if row["contender"] == contender and row["status"] == "completed"
+        ]
+        ids = {row["trial_id"] for row in runs}
+        epochs = [row for row in records.epochs if row["trial_id"] in ids]
+        passes = total(row["train_seconds"] + row["validation_seconds"] for row in epochs)
+        images = total(row["images_per_second"] * row["train_seconds"] for row in epochs)
+        seconds = total(row["train_seconds"] for row in epochs)
+        rows.append(
+            {
+                "contender": contender,
+                "epochs": mean(row["epochs_done"] for row in runs),
+                "train_seconds_per_epoch": mean(row["train_seconds"] for row in epochs),
+                "data_seconds_per_epoch": mean(row["data_seconds"] for row in epochs),
+                "step_seconds_per_epoch": mean(row["step_seconds"] for row in epochs),
+                "validation_seconds_per_epoch": mean(row["validation_seconds"] for row in epochs),
+                "total_seconds": None if passes is None else passes / len(runs),
+                "images_per_second": None if not seconds or images is None else images / seconds,
+            }
+        )
+    return Table(
+        "training_time",
+        "Training time",
+        (
+            _CONTENDER,
+            Column("epochs", "epochs", _REAL, "g"),
+            Column("train_seconds_per_epoch", "s/epoch", _REAL, ".3f"),
+            Column("data_seconds_per_epoch", "data", _REAL, ".3f"),
+            Column("step_seconds_per_epoch", "step", _REAL, ".3f"),
+            Column("validation_seconds_per_epoch", "val.", _REAL, ".3f"),
+            Column("total_seconds", "total s", _REAL, ".1f"),
+            Column("images_per_second", "images/s", _REAL, ",.0f"),
+        ),
+        tuple(rows),
+        (
+            "Means over the completed trainings. s/epoch: the training pass, of which data and step are parts; "
+            "val.: the validation pass; total: all training and validation passes of one training.",
+            f"Device: {_devices(records.of_stage('train'))}.",
+        ),
+    )
+
+
+def _kind(row: Row) -> tuple[Any, ...]:
+    return -row["batch_size"], row["set"], not row["loader"]
+
+
+def _test_time(records: Records) -> Table:
+    rows: list[dict[str, Any]] = []
+    for _, kind in groupby(sorted(records.timings, key=_kind), key=_kind):
+        passes: dict[str, list[dict[str, Any]]] = {}
+        for row in kind:
+            passes.setdefault(row["contender"], []).append(row)
+        means = {name: statistics.fmean(row["seconds"] for row in timed) for name, timed in passes.items()}
+        fastest = min(means.values())
+        for contender in sorted(passes, key=records.contenders.index):
+            timed = passes[contender]
+            rows.append(
+                {
+                    **{name: timed[0][name] for name in ("batch_size", "set", "loader", "contender", "images")},
+                    "passes": len(timed),
+                    "seconds_mean": means[contender],
+                    "seconds_median": statistics.median(row["seconds"] for row in timed),
+                    "images_per_second": timed[0]["images"] / means[contender],
+                    "longer_percent": 100 * (means[contender] / fastest - 1),
+                }
+            )
+    return Table(
+        "test_time",
+        "Test time",
+        (
+            Column("batch_size", "batch", _COUNT, group=True),
+            Column("set", "set", pa.string(), group=True),
+            Column("loader", "loader", pa.bool_(), group=True),
+            _CONTENDER,
+            Column("images", "images", _COUNT, ","),
+            Column("passes", "passes", _COUNT),
+            Column("seconds_mean", "mean s", _REAL, ".4f"),
+            Column("seconds_median", "median s", _REAL, ".4f"),
+            Column("images_per_second", "images/s", _REAL, ",.0f"),
+            Column("longer_percent", "longer", _REAL, ".1f"),
+        ),
+        tuple(rows),
+        (
+            "Seconds of a pass over the set. longer: how much more time than the fastest network takes, in percent "
+            "of its mean. loader: batching, copy to the device and normalisation are inside the time.",
+            f"Device: {_devices(records.of_stage('time'))}.",
+        ),
+    )
+
+
+def _devices(trials: Sequence[Row]) -> str:
+    """What trials ran on, in words."""
+    devices = dict.fromkeys((row["device"], row["threads"]) for row in trials if row["device"])
+    return "; ".join(f"{device}, {threads} CPU threads" for device, threads in devices) or "not measured"
+
+
+TABLES: tuple[Callable[[Records], Table], ...] = (
+    _parameters,
+    _settings,
+    _accuracy,
+    _training_time,
+    _test_time,
+)
+"""In the report's order; a new table is one entry."""
+
+
+def make_tables(records: Records) -> list[Table]:
+    """Every table of a run; one without rows says so by having none."""
+    return [make(records) for make in TABLES]
+
+
+def write_tables(paths: RunPaths, records: Records, tables: Iterable[Table]) -> None:
+    """Write each table as Parquet, and remove nothing."""
+    for table in tables:
+        write_parquet(paths.table(table.name), table.to_arrow(records.identity))

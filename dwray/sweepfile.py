@@ -1,0 +1,179 @@
+"""Finding, reading and overriding a sweep file; every error is one line that names the file and the key."""
+
+import dataclasses
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from dwray.core.config import FieldError
+from dwray.errors import SpecError
+from dwray.paths import sweep_folders
+from dwray.spec import NetworkSpec, SweepSpec, near, sentence
+
+
+def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | None = None) -> SweepSpec:
+    """Find, read, override and validate a sweep file.
+
+    Args:
+        name_or_path: A path, or the name of a file in ./sweeps or among the sweeps that come with dwray.
+        overrides: ``KEY=VALUE`` strings; KEY is a dotted path, VALUE is YAML.
+        seed: If given, replaces ``seeds`` and ``search.seed`` by this one seed.
+
+    Raises:
+        SpecError: One line: which file, which key, what is wrong, and where near, the name that was meant.
+    """
+    path = find(name_or_path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read ({error})") from error
+    values = _parse(text, str(path))
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        _override(values, override)
+    if seed is not None:
+        _override(values, f"seeds=[{seed}]")
+        _override(values, f"search.seed={seed}")
+    return validate(values, str(path))
+
+
+def find(name_or_path: str) -> Path:
+    """The path of a sweep file.
+
+    Raises:
+        SpecError: There is none; the line names those that there are.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        if path.is_file():
+            return path
+        raise SpecError(f"{path}: there is no such sweep file")
+    folders = sweep_folders()
+    for folder in folders:
+        if (folder / f"{path.name}.yaml").is_file():
+            return folder / f"{path.name}.yaml"
+    known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+    raise SpecError(
+        f"there is no sweep {name_or_path!r}{near(name_or_path, known)} "
+        f"(known: {', '.join(known)}; or give the path of a .yaml file)"
+    )
+
+
+def validate(values: Mapping[str, Any], where: str) -> SweepSpec:
+    """Validate plain values; ``where`` (a file name) begins the error's line."""
+    try:
+        return SweepSpec.model_validate(values)
+    except ValidationError as error:
+        raise SpecError(f"{where}: {_explain(error)}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with YAML 1.2's floats (1e-3 is a number) and without a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+
+
+def _load_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise SpecError(f"{where}{line}: not valid YAML: {problem}") from error
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    values = _load_yaml(text, where)
+    if not isinstance(values, dict):
+        raise SpecError(f"{where}: must hold keys and values (networks:, data:, ...)")
+    return values
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise SpecError(f"--set {override}: must be KEY=VALUE, such as --set training.epochs=3")
+    section: dict[str, Any] = values
+    for depth, part in enumerate(path[:-1], start=1):
+        inner = section.get(part)
+        if inner is None:
+            inner = {}
+        elif path[:depth] == ["networks"] and isinstance(inner, list):
+            inner = {name: {} for name in inner}
+        if not isinstance(inner, dict):
+            raise SpecError(f"--set {override}: {'.'.join(path[:depth])} is a value, not a section")
+        section[part] = inner
+        section = inner
+    section[path[-1]] = _load_yaml(text, f"--set {key}")
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem of a validation as ``key.path: what is wrong``, and how many more there are."""
+    problems = error.errors()
+    # A key that is not known explains the one that is then missing: it comes first.
+    first = min(
+        problems,
+        key=lambda problem: problem["type"] not in ("extra_forbidden", "unexpected_keyword_argument"),
+    )
+    path = [str(part) for part in first["loc"] if not _is_union_branch(part)]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, FieldError):
+        text = ".".join([*path, cause.field]) + f": {cause.problem}"
+    elif first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        text = f"{'.'.join(path)}: unknown key{near(path[-1], _siblings(path))}"
+    elif len(path) < len(first["loc"]):
+        text = f"{'.'.join(path)}: must be a number, a string, true or false, not {first['input']!r}"
+    else:
+        text = f"{'.'.join(path)}: {sentence(first)}"
+    more = len({tuple(str(part) for part in problem["loc"] if not _is_union_branch(part)) for problem in problems}) - 1
+    return text + (f" (and {more} more problem{'s' if more > 1 else ''})" if more else "")
+
+
+def _is_union_branch(part: int | str) -> bool:
+    """Pydantic names the branch of a union (``bool``, ``float``) as if it were a key."""
+    return part in ("bool", "int", "float", "str")
+
+
+def _siblings(path: Sequence[str]) -> list[str]:
+    """The keys that stand beside the last key of a path."""
+    model: Any = SweepSpec
+    for part in path[:-1]:
+        annotation = NetworkSpec if model is dict else _fields(model).get(part)
+        model = dict if part == "networks" else _class_of(annotation)
+        if model is None:
+            return []
+    return [] if model is dict else list(_fields(model))
+
+
+def _fields(model: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(model):
+        return {field.name: field.type for field in dataclasses.fields(model)}
+    return {name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _class_of(annotation: Any) -> Any:
+    """The section class in an annotation such as ``TimingConfig | None``."""
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and (dataclasses.is_dataclass(candidate) or issubclass(candidate, BaseModel)):
+            return candidate
+    return None
