@@ -71,8 +71,8 @@ class ResourcesSpec(_Section):
 
     cpus_per_trial: Annotated[float, POSITIVE] = 1
     """CPU cores of a search or training trial; also its number of threads."""
-    gpus_per_trial: Annotated[float, NON_NEGATIVE] = 0
-    """GPUs of a search or training trial; a fraction shares one."""
+    gpus_per_trial: float | None = Field(default=None, ge=0)
+    """GPUs of a search or training trial; a fraction shares one. By default one, if the cluster has any."""
     timing_cpus: float | None = Field(default=None, gt=0)
     """CPU cores of a timing trial; by default all of the smallest node, so that it is alone there."""
     timing_gpus: float | None = Field(default=None, ge=0)

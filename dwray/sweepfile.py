@@ -125,6 +125,12 @@ def _override(values: dict[str, Any], override: str) -> None:
         section[part] = inner
         section = inner
     section[path[-1]] = _load_yaml(text, f"--set {key}")
+    if len(path) == 2 and path[0] == "training":
+        # What the user asks of every training, no network's own setting may undo.
+        networks = values.get("networks")
+        for own in networks.values() if isinstance(networks, dict) else ():
+            if isinstance(own, dict) and isinstance(own.get("training"), dict):
+                own["training"].pop(path[1], None)
 
 
 def _explain(error: ValidationError) -> str:

@@ -1,8 +1,7 @@
 """A set of images that lives on the device as uint8, and the batches made of it.
 
 Nothing is decoded, copied or normalised image by image: a batch is gathered, augmented and normalised as a whole, on
-the device that trains (after cifar10-airbench's ``airbench/utils.py``). On two CPU cores that is about 30 times as fast as a
-DataLoader over PIL images.
+the device that trains (after cifar10-airbench's ``airbench/utils.py``).
 """
 
 import warnings
@@ -43,7 +42,7 @@ class Normalize:
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """The generator of one epoch's order and augmentation: it follows from (seed, epoch), so resuming needs no state."""
+    """The generator of an epoch's order and augmentation: it follows from (seed, epoch), so resuming needs no state."""
     state = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(state >> 1)  # manual_seed takes a signed 64-bit number
 

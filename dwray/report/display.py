@@ -50,7 +50,7 @@ def number(value: float | None, form: str) -> str:
 
 def epochs(progress: TrialProgress) -> str:
     """How far a trial is."""
-    return f"{progress.iteration}" if progress.iterations is None else f"{progress.iteration}/{progress.iterations}"
+    return "" if progress.iterations is None else f"{progress.iteration}/{progress.iterations}"
 
 
 def stage_line(progress: StageProgress) -> str:
@@ -77,15 +77,18 @@ class PlainDisplay:
             for line in (stage_line(progress), *(f"{progress.stage}: {note}" for note in progress.notes)):
                 self._print(line)
             return
-        if progress.status == "running" and progress.iteration == 0:
+        stepless = progress.iterations is None
+        if progress.status == "running" and (progress.iteration == 0 or stepless):
             return
-        parts = [f"{progress.name}: {progress.status}", f"epoch {epochs(progress)}"]
+        parts = [f"{progress.name}: {progress.status}"]
+        if not stepless:
+            parts.append(f"epoch {epochs(progress)}")
         if progress.loss is not None:
             parts.append(f"loss {progress.loss:.4f}")
         if progress.accuracy_percent is not None:
             parts.append(f"accuracy {progress.accuracy_percent:.2f}%")
         if progress.seconds_per_iteration is not None:
-            parts.append(f"{progress.seconds_per_iteration:.2f} s/epoch")
+            parts.append(f"{progress.seconds_per_iteration:.2f} s{'' if stepless else '/epoch'}")
         if progress.images_per_second is not None:
             parts.append(f"{progress.images_per_second:.0f} images/s")
         if progress.status == "running" and progress.seconds_left is not None:

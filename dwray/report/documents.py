@@ -18,8 +18,8 @@ def markdown_table(table: Table) -> str:
     """One table in GitHub's Markdown, with its title and notes."""
     lines = [f"## {table.title}", ""]
     if table.rows:
-        lines.append("| " + " | ".join(_markdown_cell(column.heading) for column in table.columns) + " |")
-        lines.append("|" + "|".join(" ---: " if column.is_number else " --- " for column in table.columns) + "|")
+        lines.append("| " + " | ".join(_markdown_cell(column.heading) for column in table.shown) + " |")
+        lines.append("|" + "|".join(" ---: " if column.is_number else " --- " for column in table.shown) + "|")
         lines += ["| " + " | ".join(map(_markdown_cell, cells)) + " |" for cells in table.cells()]
     else:
         lines.append("Not measured.")

@@ -24,7 +24,7 @@ def print_table(console: Console, table: Table) -> None:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for column in table.columns:
+    for column in table.shown:
         drawn.add_column(column.heading, justify="right" if column.is_number else "left", no_wrap=True)
     for cells in table.cells():
         drawn.add_row(*map(escape, cells))

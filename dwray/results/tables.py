@@ -1,5 +1,6 @@
 """The paper's tables, measured: made of a run's records alone, whoever made them and wherever they lie."""
 
+import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class Column:
     """Format of a value, as in an f-string."""
     group: bool = False
     """Its value is shown only where it changes from the row above."""
+    shown: bool = True
+    """A column that is not shown is in the data alone."""
 
     @property
     def is_number(self) -> bool:
@@ -48,19 +51,24 @@ class Table:
         schema = pa.schema([(column.name, column.kind) for column in self.columns], metadata=dict(identity))
         return pa.Table.from_pylist([dict(row) for row in self.rows], schema=schema)
 
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """The columns that a person sees."""
+        return tuple(column for column in self.columns if column.shown)
+
     def cells(self) -> list[list[str]]:
-        """Every value as text; what was not measured is a dash."""
+        """The shown values as text, row by row; what was not measured is a dash."""
         lines: list[list[str]] = []
         shown: list[str | None] = []
         for row in self.rows:
-            texts = [_text(row.get(column.name), column) for column in self.columns]
+            texts = [_text(row.get(column.name), column) for column in self.shown]
             groups: list[str | None] = [
-                text if column.group else None for text, column in zip(texts, self.columns, strict=True)
+                text if column.group else None for text, column in zip(texts, self.shown, strict=True)
             ]
             lines.append(
                 [
                     "" if column.group and shown[: index + 1] == groups[: index + 1] else text
-                    for index, (text, column) in enumerate(zip(texts, self.columns, strict=True))
+                    for index, (text, column) in enumerate(zip(texts, self.shown, strict=True))
                 ]
             )
             shown = groups
@@ -111,8 +119,9 @@ class Records:
 
     @property
     def contenders(self) -> list[str]:
-        """In the order in which the run first named them."""
-        return list(dict.fromkeys(row["contender"] for row in self.trials if row["contender"]))
+        """In the sweep file's order."""
+        names: list[str] = json.loads(self.identity["contenders"])
+        return names
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -151,7 +160,9 @@ _REAL = pa.float64()
 def _parameters(records: Records) -> Table:
     rows = []
     for contender in records.contenders:
-        first = next(row for row in records.trials if row["contender"] == contender)
+        first = next((row for row in records.trials if row["contender"] == contender), None)
+        if first is None:
+            continue
         rows.append({name: first[name] for name in ("contender", "width", "parameters", "macs")})
     return Table(
         "parameters",
@@ -192,7 +203,7 @@ def _settings(records: Records) -> Table:
         "Settings that the search chose",
         (
             _CONTENDER,
-            Column("initial_lr", "initial lr", _REAL, "g"),
+            Column("initial_lr", "lr", _REAL, "g"),
             Column("lr_decay", "decay", _REAL, "g"),
             Column("weight_decay", "weight decay", _REAL, "g"),
             Column("batch_size", "batch", _COUNT),
@@ -321,20 +332,26 @@ def _test_time(records: Records) -> Table:
             Column("set", "set", pa.string(), group=True),
             Column("loader", "loader", pa.bool_(), group=True),
             _CONTENDER,
-            Column("images", "images", _COUNT, ","),
-            Column("passes", "passes", _COUNT),
+            Column("images", "images", _COUNT, ",", shown=False),
+            Column("passes", "passes", _COUNT, shown=False),
             Column("seconds_mean", "mean s", _REAL, ".4f"),
             Column("seconds_median", "median s", _REAL, ".4f"),
             Column("images_per_second", "images/s", _REAL, ",.0f"),
-            Column("longer_percent", "longer", _REAL, ".1f"),
+            Column("longer_percent", "longer %", _REAL, ".1f"),
         ),
         tuple(rows),
         (
-            "Seconds of a pass over the set. longer: how much more time than the fastest network takes, in percent "
-            "of its mean. loader: batching, copy to the device and normalisation are inside the time.",
+            f"Seconds of a pass over the set ({_sizes(rows)}). longer: how much more time than the fastest network "
+            "takes, in percent of its mean. loader: batching, copy to the device and normalisation are inside the time.",
             f"Device: {_devices(records.of_stage('time'))}.",
         ),
     )
+
+
+def _sizes(rows: Sequence[Row]) -> str:
+    """How many images and passes, in words."""
+    sizes = dict.fromkeys((row["set"], row["images"], row["passes"]) for row in rows)
+    return "; ".join(f"{name} set: {images:,} images, {passes} passes" for name, images, passes in sizes)
 
 
 def _devices(trials: Sequence[Row]) -> str:

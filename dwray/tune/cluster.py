@@ -27,8 +27,8 @@ SETTINGS = {
 """Ray's settings by environment variable; what the user has set stays."""
 
 
-# Tune gives every actor a runtime environment (one variable, for PyTorch Lightning's sake), and a worker that was started
-# ahead has none: it would never serve a trial. Without the variable it does, within 0.1 s instead of 3 to 4 s.
+# Tune gives every actor a runtime environment (one variable, for PyTorch Lightning's sake), and a worker that was
+# started ahead has none: it would never serve a trial. Without the variable it does, within 0.1 s instead of 3 to 4.
 DEFAULT_ENV_VARS.clear()
 
 

@@ -1,6 +1,7 @@
 """A sweep's stages on Ray Tune: search, train the winners, time them."""
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from dwray.results.store import RunStore
 from dwray.search.plan import plan, search_epochs
 from dwray.spec import SweepSpec
 from dwray.tune.callbacks import RecordWriter, TimingReporter
-from dwray.tune.cluster import check_fits, cluster, smallest_node
+from dwray.tune.cluster import check_fits, cluster, nodes, smallest_node
 from dwray.tune.searcher import FixedTrials, LinearSearch
 from dwray.tune.trainables import CHECKPOINT_FILE, TRAINING_SETTINGS, TimeTrial, TrainTrial
 
@@ -64,11 +65,14 @@ class Sweep:
         shape = (splits.train.pixels.shape[3], *splits.train.pixels.shape[1:3])
         self.columns = {contender: self._network_columns(contender, shape) for contender in spec.networks}
         resources = spec.resources
-        self.trial_resources = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+        gpus = resources.gpus_per_trial
+        if gpus is None:
+            gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes()) else 0.0
+        self.trial_resources = {"cpu": resources.cpus_per_trial, "gpu": gpus}
         check_fits(self.trial_resources, "cpus_per_trial")
         timing_gpus = resources.timing_gpus
         if timing_gpus is None:
-            timing_gpus = 1.0 if resources.gpus_per_trial > 0 else 0.0
+            timing_gpus = 1.0 if gpus > 0 else 0.0
         self.timing_resources = {
             "cpu": resources.timing_cpus or smallest_node(timing_gpus),
             "gpu": timing_gpus,
@@ -311,7 +315,7 @@ def run_sweep(
         SpecError: No node can hold a trial.
         UserError: The cluster cannot be reached.
     """
-    store = RunStore(paths, {"sweep": spec.name})
+    store = RunStore(paths, {"sweep": spec.name, "contenders": json.dumps(list(spec.networks))})
     store.flush()
     # The images are read while Ray starts: each takes seconds.
     with ThreadPoolExecutor(1) as pool:
