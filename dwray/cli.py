@@ -206,7 +206,7 @@ def _print_complexity(cost: "Complexity") -> None:
     from rich.console import Console
 
     from dwray.report.terminal import print_table
-    from dwray.results.tables import Column, Table
+    from dwray.results.table import Column, Table
 
     side = cost.image_shape[1]
     rows: list[dict[str, Any]] = [

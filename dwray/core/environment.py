@@ -59,7 +59,7 @@ def environment() -> dict[str, Any]:
         "torch": torch.__version__,
         "torchvision": metadata.version("torchvision"),  # importing it takes seconds
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if gpus else None,
+        "cudnn": torch.backends.cudnn.version() if gpus else None,  # type: ignore[no-untyped-call]
         "cpu": processor_name(),
         "cpu_cores": os.cpu_count(),
         "gpus": gpus,

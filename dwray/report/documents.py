@@ -7,7 +7,9 @@ import jinja2
 
 from dwray.paths import RunPaths
 from dwray.results.store import write_atomically
-from dwray.results.tables import Records, Table, make_tables, write_tables
+from dwray.results.records import Records
+from dwray.results.table import Table
+from dwray.results.tables import make_tables, write_tables
 
 
 def _markdown_cell(text: str) -> str:

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 
-from dwray.results.tables import Row, Table
+from dwray.results.table import Row, Table
 
 
 def print_table(console: Console, table: Table) -> None:

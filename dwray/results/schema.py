@@ -13,8 +13,8 @@ SCHEMA_VERSION = 1
 _TEXT, _INTEGER, _NUMBER, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TIME = pa.timestamp("ms", tz="UTC")
 
-STATUSES = ("pending", "running", "completed", "diverged", "failed")
-"""What can become of a trial; the last three are ends."""
+STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
+"""What can become of a trial: it runs, or it came to one of four ends."""
 
 
 def _schema(columns: Iterable[tuple[str, pa.DataType, str]]) -> pa.Schema:

@@ -95,6 +95,13 @@ class RunStore:
         """The rows of a stage, in the order in which its trials began."""
         return [row for row in self._trials.values() if row["stage"] == stage]
 
+    def end(self) -> None:
+        """Nothing runs any more: mark what still ran as interrupted, and write every table that has changed."""
+        for trial_id, row in self._trials.items():
+            if row["status"] == "running":
+                self.update_trial(trial_id, status="interrupted")
+        self.flush()
+
     def add_epoch(self, row: Mapping[str, Any]) -> None:
         """Add an epoch's row."""
         self._epochs[row["trial_id"], row["epoch"]] = dict(row)

@@ -1,156 +1,17 @@
 """The paper's tables, measured: made of a run's records alone, whoever made them and wherever they lie."""
 
-import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
 from dwray.paths import RunPaths
-from dwray.results.schema import EPOCHS, TIMINGS, TRIALS
-from dwray.results.store import read_parquet, write_parquet
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table, and how a person sees it."""
-
-    name: str
-    heading: str
-    kind: pa.DataType
-    form: str = ""
-    """Format of a value, as in an f-string."""
-    group: bool = False
-    """Its value is shown only where it changes from the row above."""
-    shown: bool = True
-    """A column that is not shown is in the data alone."""
-
-    @property
-    def is_number(self) -> bool:
-        """Aligned to the right."""
-        return bool(pa.types.is_integer(self.kind) or pa.types.is_floating(self.kind))
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: its rows as data, and its columns as a person sees them."""
-
-    name: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-
-    def to_arrow(self, identity: Mapping[str, str]) -> pa.Table:
-        """The rows, typed, with the run's identity as metadata."""
-        schema = pa.schema([(column.name, column.kind) for column in self.columns], metadata=dict(identity))
-        return pa.Table.from_pylist([dict(row) for row in self.rows], schema=schema)
-
-    @property
-    def shown(self) -> tuple[Column, ...]:
-        """The columns that a person sees."""
-        return tuple(column for column in self.columns if column.shown)
-
-    def cells(self) -> list[list[str]]:
-        """The shown values as text, row by row; what was not measured is a dash."""
-        lines: list[list[str]] = []
-        shown: list[str | None] = []
-        for row in self.rows:
-            texts = [_text(row.get(column.name), column) for column in self.shown]
-            groups: list[str | None] = [
-                text if column.group else None for text, column in zip(texts, self.shown, strict=True)
-            ]
-            lines.append(
-                [
-                    "" if column.group and shown[: index + 1] == groups[: index + 1] else text
-                    for index, (text, column) in enumerate(zip(texts, self.shown, strict=True))
-                ]
-            )
-            shown = groups
-        return lines
-
-
-def _text(value: Any, column: Column) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return format(value, column.form)
-
-
-@dataclass(frozen=True)
-class Records:
-    """What a run measured, as rows."""
-
-    trials: list[dict[str, Any]]
-    epochs: list[dict[str, Any]]
-    timings: list[dict[str, Any]]
-    identity: Mapping[str, str]
-    """Metadata of the files: sweep, run_id, dwray_version, schema_version."""
-
-    @classmethod
-    def read(cls, paths: RunPaths) -> "Records":
-        """Read a run's three Parquet files.
-
-        Raises:
-            RunError: One is missing, truncated, or of another schema version.
-        """
-        trials = read_parquet(paths.trials, TRIALS)
-        identity = {
-            key.decode(): value.decode()
-            for key, value in (trials.schema.metadata or {}).items()
-            if not key.startswith(b"ARROW:")
-        }
-        return cls(
-            trials.to_pylist(),
-            read_parquet(paths.epochs, EPOCHS).to_pylist(),
-            read_parquet(paths.timings, TIMINGS).to_pylist(),
-            identity,
-        )
-
-    def of_stage(self, stage: str) -> list[dict[str, Any]]:
-        """The trials of a stage."""
-        return [row for row in self.trials if row["stage"] == stage]
-
-    @property
-    def contenders(self) -> list[str]:
-        """In the sweep file's order."""
-        names: list[str] = json.loads(self.identity["contenders"])
-        return names
-
-    @property
-    def failed(self) -> list[dict[str, Any]]:
-        """Trials that failed for good."""
-        return [row for row in self.trials if row["status"] == "failed"]
-
-    @property
-    def synthetic(self) -> bool:
-        """The images are random numbers."""
-        return any(row["synthetic"] for row in self.trials)
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """Arithmetic mean of what there is; None of nothing."""
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
-
-
-def deviation(values: Iterable[float | None]) -> float | None:
-    """Sample standard deviation (n - 1); None of fewer than two values."""
-    known = [value for value in values if value is not None]
-    return statistics.stdev(known) if len(known) > 1 else None
-
-
-def total(values: Iterable[float | None]) -> float | None:
-    """Sum of what there is; None of nothing."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
-
+from dwray.results.records import Records
+from dwray.results.statistics import deviation, mean, total
+from dwray.results.store import write_parquet
+from dwray.results.table import Column, Row, Table
 
 _CONTENDER = Column("contender", "network", pa.string())
 _COUNT = pa.int64()
@@ -341,8 +202,8 @@ def _test_time(records: Records) -> Table:
         ),
         tuple(rows),
         (
-            f"Seconds of a pass over the set ({_sizes(rows)}). longer: how much more time than the fastest network "
-            "takes, in percent of its mean. loader: batching, copy to the device and normalisation are inside the time.",
+            f"Seconds of a pass ({_sizes(rows)}). longer: how much more time than the fastest network takes, in percent "
+            "of its mean. loader: batching, copy to the device and normalisation are inside the time.",
             f"Device: {_devices(records.of_stage('time'))}.",
         ),
     )
@@ -357,7 +218,8 @@ def _sizes(rows: Sequence[Row]) -> str:
 def _devices(trials: Sequence[Row]) -> str:
     """What trials ran on, in words."""
     devices = dict.fromkeys((row["device"], row["threads"]) for row in trials if row["device"])
-    return "; ".join(f"{device}, {threads} CPU threads" for device, threads in devices) or "not measured"
+    words = [f"{device}, {threads} CPU thread{'s' if threads > 1 else ''}" for device, threads in devices]
+    return "; ".join(words) or "not measured"
 
 
 TABLES: tuple[Callable[[Records], Table], ...] = (

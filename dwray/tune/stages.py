@@ -325,5 +325,5 @@ def run_sweep(
             try:
                 sweep.time(sweep.train(sweep.search()))
             finally:
-                store.flush()
+                store.end()
     return [row for stage in ("search", "train", "time") for row in store.trials(stage) if row["status"] == "failed"]

@@ -1,0 +1,76 @@
+"""One table: its rows as data, and how a person sees them. The renderers know nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and how a person sees it."""
+
+    name: str
+    heading: str
+    kind: pa.DataType
+    form: str = ""
+    """Format of a value, as in an f-string."""
+    group: bool = False
+    """Its value is shown only where it changes from the row above."""
+    shown: bool = True
+    """A column that is not shown is in the data alone."""
+
+    @property
+    def is_number(self) -> bool:
+        """Aligned to the right."""
+        return bool(pa.types.is_integer(self.kind) or pa.types.is_floating(self.kind))
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its rows as data, and its columns as a person sees them."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_arrow(self, identity: Mapping[str, str]) -> pa.Table:
+        """The rows, typed, with the run's identity as metadata."""
+        schema = pa.schema([(column.name, column.kind) for column in self.columns], metadata=dict(identity))
+        return pa.Table.from_pylist([dict(row) for row in self.rows], schema=schema)
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """The columns that a person sees."""
+        return tuple(column for column in self.columns if column.shown)
+
+    def cells(self) -> list[list[str]]:
+        """The shown values as text, row by row; what was not measured is a dash."""
+        lines: list[list[str]] = []
+        shown: list[str | None] = []
+        for row in self.rows:
+            texts = [_text(row.get(column.name), column) for column in self.shown]
+            groups: list[str | None] = [
+                text if column.group else None for text, column in zip(texts, self.shown, strict=True)
+            ]
+            lines.append(
+                [
+                    "" if column.group and shown[: index + 1] == groups[: index + 1] else text
+                    for index, (text, column) in enumerate(zip(texts, self.shown, strict=True))
+                ]
+            )
+            shown = groups
+        return lines
+
+
+def _text(value: Any, column: Column) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return format(value, column.form)
