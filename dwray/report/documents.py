@@ -6,8 +6,8 @@ from functools import cache
 import jinja2
 
 from dwray.paths import RunPaths
-from dwray.results.store import write_atomically
 from dwray.results.records import Records
+from dwray.results.store import write_atomically
 from dwray.results.table import Table
 from dwray.results.tables import make_tables, write_tables
 

@@ -202,7 +202,7 @@ def _test_time(records: Records) -> Table:
         ),
         tuple(rows),
         (
-            f"Seconds of a pass ({_sizes(rows)}). longer: how much more time than the fastest network takes, in percent "
+            f"Seconds of a pass ({_sizes(rows)}). longer: how much more time than the fastest takes, in percent "
             "of its mean. loader: batching, copy to the device and normalisation are inside the time.",
             f"Device: {_devices(records.of_stage('time'))}.",
         ),

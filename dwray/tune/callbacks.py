@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -36,9 +37,10 @@ def planned_iterations(trial: Trial) -> int | None:
 
 def last_error(trial: Trial) -> str:
     """The last line of a trial's last failure: the exception and its message."""
-    error = trial.get_pickled_error() or trial.get_error()
-    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
-    return lines[-1] if lines else "failed without a message"
+    if trial.error_file is None or not Path(trial.error_file).exists():
+        return "failed without a message"
+    lines = [line.strip() for line in Path(trial.error_file).read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1]
 
 
 @dataclass

@@ -17,7 +17,6 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the newer output prints a box for every experiment even when it is told to be silent
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files: the records are Parquet
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the sweep with its records written
     # Tune allows a custom searcher one pending trial: actors would start one after the other. Its own get 200.
     "TUNE_MAX_PENDING_TRIALS_PG": "200",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a GPU sees none
@@ -47,7 +46,8 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     own = not ray.is_initialized()
-    level = logging.INFO if verbose else logging.ERROR
+    # Tune logs a trial's failure as an error, which the summary names again.
+    level = logging.INFO if verbose else logging.CRITICAL
     if own:
         options: dict[str, Any] = {}
         local = (address or os.environ.get("RAY_ADDRESS")) in (None, "local")

@@ -157,9 +157,14 @@ class FixedTrials(Searcher):  # type: ignore[misc]
         self._configs = [dict(config) for config in configs]
         self._given = 0
 
+    @property
+    def finished(self) -> bool:
+        """Every configuration was given out."""
+        return self._given == len(self._configs)
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next configuration, or ``FINISHED``."""
-        if self._given == len(self._configs):
+        if self.finished:
             return str(Searcher.FINISHED)
         self._given += 1
         return self._configs[self._given - 1]

@@ -22,6 +22,7 @@ from dwray.search.plan import plan, search_epochs
 from dwray.spec import SweepSpec
 from dwray.tune.callbacks import RecordWriter, TimingReporter
 from dwray.tune.cluster import check_fits, cluster, nodes, smallest_node
+from dwray.tune.experiment import make_tuner
 from dwray.tune.searcher import FixedTrials, LinearSearch
 from dwray.tune.trainables import CHECKPOINT_FILE, TRAINING_SETTINGS, TimeTrial, TrainTrial
 
@@ -34,12 +35,12 @@ class Stage:
 
     name: str
     trainable: Any
-    searcher: Any
+    searcher: LinearSearch | FixedTrials
     trials: int
     resources: Mapping[str, float]
     varies: Callable[[Trial], str]
     describe: Callable[[Trial], Row]
-    checkpoints: tune.CheckpointConfig
+    checkpoints: tune.CheckpointConfig | None = None
     exclusive: bool = False
     """One trial at a time."""
 
@@ -116,7 +117,7 @@ class Sweep:
         def varies(trial: Trial) -> str:
             candidate = searcher.candidate(trial.trial_id)
             suffix = f" (pass {candidate.axis_pass})" if candidate.axis_pass > 1 else ""
-            return f"{candidate.axis}={candidate.config[candidate.axis]:g}{suffix}"
+            return f"{candidate.axis}={_text(candidate.config[candidate.axis])}{suffix}"
 
         def describe(trial: Trial) -> Row:
             candidate = searcher.candidate(trial.trial_id)
@@ -134,7 +135,7 @@ class Sweep:
                 config, score = best
                 winners[contender] = {axis: config[axis] for axis in spec.search.axes}
                 self._mark_winner(contender, winners[contender])
-                chosen = ", ".join(f"{axis} {value:g}" for axis, value in winners[contender].items())
+                chosen = ", ".join(f"{axis} {_text(value)}" for axis, value in winners[contender].items())
                 notes.append(f"{contender}: {chosen} ({spec.search.metric} {score:.4g})")
             return tuple(notes)
 
@@ -147,7 +148,6 @@ class Sweep:
                 resources=self.trial_resources,
                 varies=varies,
                 describe=describe,
-                checkpoints=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
             found,
         )
@@ -160,6 +160,8 @@ class Sweep:
             for seed in self.spec.seeds
             for contender, changes in winners.items()
         ]
+        if not configs:
+            return {}
         every = self.spec.resources.checkpoint_every_epochs
         results = self._run(
             Stage(
@@ -224,7 +226,6 @@ class Sweep:
                 resources=self.timing_resources,
                 varies=varies,
                 describe=lambda trial: {"batch_size": trial.config["batch_size"]},
-                checkpoints=tune.CheckpointConfig(checkpoint_at_end=False),
                 exclusive=True,
             )
         )
@@ -264,35 +265,34 @@ class Sweep:
                 **stage.describe(trial),
             }
 
-        tuner = tune.Tuner(
-            tune.with_resources(stage.trainable, dict(stage.resources)),
-            tune_config=tune.TuneConfig(
-                search_alg=stage.searcher,
-                num_samples=stage.trials,
-                max_concurrent_trials=1 if stage.exclusive else None,
-                reuse_actors=True,
-                trial_name_creator=name,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name=stage.name,
-                storage_path=str(self.store.paths.tune),
-                callbacks=[
-                    RecordWriter(self.store, describe),
-                    TimingReporter(self.listen, varies=stage.varies),
-                ],
-                failure_config=tune.FailureConfig(max_failures=self.spec.resources.retries),
-                checkpoint_config=stage.checkpoints,
-                verbose=1 if self.verbose else 0,
-            ),
+        tuner = make_tuner(
+            stage.trainable,
+            stage.searcher,
+            name=stage.name,
+            folder=self.store.paths.tune,
+            trials=stage.trials,
+            resources=stage.resources,
+            callbacks=[RecordWriter(self.store, describe), TimingReporter(self.listen, varies=stage.varies)],
+            checkpoints=stage.checkpoints,
+            retries=self.spec.resources.retries,
+            exclusive=stage.exclusive,
+            verbose=self.verbose,
+            trial_name=name,
         )
-        try:
-            results = tuner.fit()
-            notes = found()
-        finally:
-            self.store.flush()
+        results = tuner.fit()
+        # Ctrl-C makes Tune save its state, stop the trials and return as if all were well.
+        running = any(row["status"] == "running" for row in self.store.trials(stage.name))
+        if running or not stage.searcher.finished:
+            raise KeyboardInterrupt
+        notes = found()
+        self.store.flush()
         self.listen(StageProgress(stage.name, ended=True, seconds=time.monotonic() - began, notes=notes))
         return results
+
+
+def _text(value: Any) -> str:
+    """A setting as a person writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def run_sweep(
@@ -314,6 +314,7 @@ def run_sweep(
         DataError: The images cannot be had, or are not what they should be; nothing was trained.
         SpecError: No node can hold a trial.
         UserError: The cluster cannot be reached.
+        KeyboardInterrupt: Somebody pressed Ctrl-C; Tune saved its state first.
     """
     store = RunStore(paths, {"sweep": spec.name, "contenders": json.dumps(list(spec.networks))})
     store.flush()

@@ -197,9 +197,7 @@ def test_fetches_from_the_home_page_and_says_nothing(
     assert tuple(capfd.readouterr()) == ("", "")
 
 
-def test_a_mirror_stands_in_for_the_home_page(
-    written: Written, server: Server, closed: str, root: Path
-) -> None:
+def test_a_mirror_stands_in_for_the_home_page(written: Written, server: Server, closed: str, root: Path) -> None:
     archive = replace(written.archive, url=f"{closed}/{written.path.name}")
     check(archive.load(config(root, f"{server.url}/")), written)
     assert set(server.requests) == {f"/{written.path.name}"}
@@ -241,9 +239,7 @@ def test_put_there_by_hand(written: Written, closed: str, root: Path) -> None:
 
 
 def test_without_a_network_says_what_to_do(closed: str, root: Path) -> None:
-    text = problem(
-        DATASETS["cifar100"].load.__self__, config(root, closed)
-    )  # the real archive's own checksum
+    text = problem(DATASETS["cifar100"].load.__self__, config(root, closed))  # the real archive's own checksum
     assert f"could not fetch {closed}/cifar-100-python.tar.gz" in text
     assert "refused" in text
     assert "--set data.mirror=URL" in text
@@ -361,9 +357,7 @@ def test_a_killed_download_is_cleared_away(written: Written, root: Path) -> None
 
 def test_a_root_that_cannot_be_written(written: Written, root: Path) -> None:
     root.write_text("a file")
-    assert f"the folder {root} cannot be written" in problem(
-        written.archive, config(root, written.folder.as_uri())
-    )
+    assert f"the folder {root} cannot be written" in problem(written.archive, config(root, written.folder.as_uri()))
 
 
 def test_a_mirror_that_is_no_url(written: Written, root: Path) -> None:

@@ -32,9 +32,7 @@ def test_the_registry_describes_its_sources() -> None:
     assert all(source.description and "\n" not in source.description for source in DATASETS.values())
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"), [("cifar00", "did you mean 'cifar100'?"), ("?", "there are cifar10,")]
-)
+@pytest.mark.parametrize(("name", "hint"), [("cifar00", "did you mean 'cifar100'?"), ("?", "there are cifar10,")])
 def test_an_unknown_source(name: str, hint: str) -> None:
     assert hint in problem(DataConfig(source=name))
 
@@ -89,9 +87,7 @@ def images(labels: Sequence[int], size: int = 8, pixels: np.ndarray | None = Non
         ),
     ],
 )
-def test_a_source_is_checked(
-    train: Images, test: Images, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_is_checked(train: Images, test: Images, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Source("mine", lambda _: ImageData("mine", ("no", "yes"), train, test))
     monkeypatch.setitem(DATASETS, "mine", source)
     with pytest.raises(DataError, match=message):
@@ -147,9 +143,7 @@ def test_a_subset_is_stratified_and_seeded(counts: list[int], limit: int, seed: 
     labels = labels_of(counts)
     config = DataConfig(max_train_images=limit, split_seed=seed)
     if limit < len(counts):
-        with pytest.raises(
-            DataError, match=f"max_train_images is {limit}, but each of the {len(counts)} classes"
-        ):
+        with pytest.raises(DataError, match=f"max_train_images is {limit}, but each of the {len(counts)} classes"):
             choose_rows(labels, "train", config)
         return
     rows = choose_rows(labels, "train", config)
@@ -200,9 +194,7 @@ def test_digits() -> None:
 
 
 def test_synthetic() -> None:
-    config = DataConfig(
-        source="synthetic", image_size=12, classes=7, max_train_images=100, max_test_images=50
-    )
+    config = DataConfig(source="synthetic", image_size=12, classes=7, max_train_images=100, max_test_images=50)
     data = load(config)
     assert data.synthetic
     assert load_splits(config).synthetic
@@ -215,6 +207,4 @@ def test_synthetic() -> None:
 
 
 def test_synthetic_with_too_few_images() -> None:
-    assert "each of the 10 classes needs an image" in problem(
-        DataConfig(source="synthetic", max_train_images=9)
-    )
+    assert "each of the 10 classes needs an image" in problem(DataConfig(source="synthetic", max_train_images=9))

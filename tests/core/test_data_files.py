@@ -132,9 +132,7 @@ def test_parquet_decodes_only_the_rows_it_keeps(parquet: Path) -> None:
 def test_parquet_with_two_label_columns(tmp_path: Path) -> None:
     for part in ("train", "test"):
         write_parquet(tmp_path / f"{part}-0.parquet", [0, 0, 1, 1, 2, 2], more_labels=["coarse_label"])
-    assert "label and coarse_label could each be the label column: set data.label_column" in problem(
-        at(tmp_path)
-    )
+    assert "label and coarse_label could each be the label column: set data.label_column" in problem(at(tmp_path))
     assert len(load(at(tmp_path, label_column="coarse_label")).train) == 6
     text = problem(at(tmp_path, label_column="fine"))
     assert "column 'fine' is not there; such are label, coarse_label" in text
@@ -177,9 +175,7 @@ def test_parquet_damaged_inside(parquet: Path) -> None:
 
 @pytest.mark.parametrize("source", ["parquet", "image_folder"])
 def test_a_root_that_is_not_there(tmp_path: Path, source: str) -> None:
-    assert (
-        problem(at(tmp_path / "nowhere", source)) == f"data.root: there is no folder {tmp_path / 'nowhere'}"
-    )
+    assert problem(at(tmp_path / "nowhere", source)) == f"data.root: there is no folder {tmp_path / 'nowhere'}"
     assert problem(DataConfig(source=source)).startswith("data.root must be ")
 
 
