@@ -19,6 +19,9 @@ STYLES = {
     "failed": "red",
     "retrying": "magenta",
 }
+SHORT = {"completed": "done"}
+"""The live table has 80 columns."""
+
 KEPT_ROWS = 12
 """Ended trials that stay in the live table; the records have them all."""
 
@@ -128,7 +131,7 @@ class LiveDisplay:
         ended = [trial for trial in self._trials.values() if trial.ended]
         going = [trial for trial in self._trials.values() if not trial.ended]
         shown = ended[-max(0, KEPT_ROWS - len(going)) :] + going if len(going) < KEPT_ROWS else going
-        table = Table(box=None, pad_edge=False, padding=(0, 1))
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         for heading, right in (
             ("network", False),
             ("varies", False),
@@ -136,12 +139,14 @@ class LiveDisplay:
             ("loss", True),
             ("acc. %", True),
             ("s/epoch", True),
-            ("images/s", True),
+            ("img/s", True),
             ("left", True),
         ):
             table.add_column(heading, justify="right" if right else "left", no_wrap=True)
         for trial in shown:
-            left = duration(trial.seconds_left) if trial.status == "running" else trial.status
+            left = SHORT.get(trial.status, trial.status)
+            if trial.status == "running":
+                left = duration(trial.seconds_left)
             table.add_row(
                 trial.contender,
                 trial.varies,

@@ -87,8 +87,7 @@ def test_a_resumed_training_is_bit_identical(
     assert list(found) == list(expected)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
     momenta = [
-        [state.optimizer.state[p]["momentum_buffer"] for p in state.network.parameters()]
-        for state in (whole, resumed)
+        [state.optimizer.state[p]["momentum_buffer"] for p in state.network.parameters()] for state in (whole, resumed)
     ]
     assert all(torch.equal(a, b) for a, b in zip(*momenta, strict=True))
     assert all(p.stride() == q.stride() for p, q in zip(*map(_parameters, (whole, resumed)), strict=True))
@@ -99,9 +98,7 @@ def _parameters(state: TrainingState) -> list[torch.Tensor]:
     return list(state.network.parameters())
 
 
-def test_saving_changes_nothing_in_the_state(
-    images: tuple[ResidentImages, ResidentImages], tmp_path: Path
-) -> None:
+def test_saving_changes_nothing_in_the_state(images: tuple[ResidentImages, ResidentImages], tmp_path: Path) -> None:
     saved, unsaved = fresh(), fresh()
     for _ in fit(saved, *images, CONFIG, seed=0):
         checkpoint.save(tmp_path / "state.pt", saved)
@@ -136,6 +133,7 @@ class Trap:
 
 
 not_one_line = pytest.mark.xfail(strict=True, raises=AssertionError, reason="torch's message has six lines")
+a_warning = pytest.mark.xfail(strict=True, raises=UserWarning, reason="torch warns before it gives up")
 not_a_run_error = pytest.mark.xfail(
     strict=True, raises=(KeyError, IndexError, AttributeError, TypeError), reason="torch's own error escapes"
 )
@@ -162,7 +160,8 @@ def test_a_truncated_file(part: float, tmp_path: Path) -> None:
         pytest.param(b"hello world\n", id="text", marks=not_a_run_error),
         pytest.param(b".", id="full stop", marks=not_a_run_error),
         pytest.param(b"PK\x03\x04 no zip archive", id="zip's first bytes"),
-        pytest.param(pickle.dumps({"format": 1}), id="plain pickle", marks=not_one_line),
+        pytest.param(pickle.dumps({"format": 1}, 2), id="old pickle"),
+        pytest.param(pickle.dumps({"format": 1}, 4), id="new pickle", marks=a_warning),
     ],
 )
 def test_garbage(contents: bytes, tmp_path: Path) -> None:
@@ -238,10 +237,6 @@ def test_saving_leaves_one_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["state.pt"]
 
 
-def unpicklable(state: TrainingState) -> None:
-    state.optimizer.param_groups[0]["extra"] = lambda: None
-
-
 def assert_good(path: Path, contents: bytes) -> None:
     assert os.listdir(path.parent) == [path.name]
     assert path.read_bytes() == contents
@@ -260,7 +255,7 @@ def test_a_state_that_cannot_be_written_leaves_the_good_file(tmp_path: Path) -> 
     contents = path.read_bytes()
     state = fresh(seed=1)
     state.optimizer.param_groups[0]["extra"] = lambda: None
-    with pytest.raises(pickle.PicklingError):
+    with pytest.raises((pickle.PicklingError, AttributeError), match="Can't pickle"):
         checkpoint.save(path, state)
     assert_good(path, contents)
 

@@ -1,5 +1,6 @@
 """The cost of the networks on paper: parameters, MACs, and the paper's connections."""
 
+import itertools
 import math
 
 import pytest
@@ -140,7 +141,7 @@ def test_the_layers_are_in_running_order(name: str, layers_a_block: tuple[int, .
     blocks = [f"blocks.{block}.{layer}" for block in range(13) for layer in layers_a_block]
     assert [layer.name for layer in layers] == ["stem.0", "stem.1", *blocks, "classifier"]
     assert layers[0].input_shape == (3, 32, 32)
-    for before, after in zip(layers[:-2], layers[1:-1], strict=True):
+    for before, after in itertools.pairwise(layers[:-1]):
         assert after.input_shape == before.output_shape
     assert layers[-2].output_shape == (1024, 4, 4)
     assert (layers[-1].input_shape, layers[-1].output_shape) == ((1024,), (100,))

@@ -32,9 +32,7 @@ def some_images(count: int = 10) -> Images:
 
 
 def pair() -> dict[str, nn.Module]:
-    return {
-        name: build(name, classes=3, width=0.1, channels=2, seed=0) for name in ("ConvNet", "DepthwiseConvNet")
-    }
+    return {name: build(name, classes=3, width=0.1, channels=2, seed=0) for name in ("ConvNet", "DepthwiseConvNet")}
 
 
 def timed(
@@ -166,12 +164,8 @@ def test_the_caller_has_gradients_between_two_records() -> None:
 @pytest.mark.parametrize("batch_size", [1, 3, 5, 10, 64])
 def test_with_and_without_the_loader_the_inputs_are_the_same(batch_size: int) -> None:
     images = some_images()
-    loaded, prepared = (
-        list(make(images, NORMALIZE, batch_size, CPU)()) for make in (with_loader, network_alone)
-    )
-    assert [len(inputs) for inputs in loaded] == [
-        min(batch_size, 10 - first) for first in range(0, 10, batch_size)
-    ]
+    loaded, prepared = (list(make(images, NORMALIZE, batch_size, CPU)()) for make in (with_loader, network_alone))
+    assert [len(inputs) for inputs in loaded] == [min(batch_size, 10 - first) for first in range(0, 10, batch_size)]
     for a, b in zip(loaded, prepared, strict=True):
         assert torch.equal(a, b)
         assert a.stride() == b.stride()

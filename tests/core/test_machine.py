@@ -159,9 +159,7 @@ def test_a_cpus_name_is_the_processors() -> None:
 
 def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(
-        ["git", "-C", str(folder), *identity, *arguments], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["git", "-C", str(folder), *identity, *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
@@ -175,33 +173,40 @@ def test_the_commit_is_the_source_trees() -> None:
         assert found is None
 
 
-def commit_of(copy: Path) -> str:
-    """``git_commit`` of a copy of the package, in a fresh interpreter."""
-    code = "from dwray.core.environment import git_commit; import dwray; print(git_commit(), dwray.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    commit, _, file = done.stdout.strip().partition(" ")
-    assert Path(file).is_relative_to(copy)
-    return commit
-
-
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_a_copy_has_no_commit_a_clean_tree_its_own_and_a_changed_one_says_so(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "dwray", copy / "dwray", ignore=shutil.ignore_patterns("__pycache__"))
-    assert commit_of(copy) == "None"
-    git(copy, "init", "--quiet")
-    git(copy, "add", ".")
-    git(copy, "commit", "--quiet", "-m", "all")
-    git(copy, "tag", "-a", "v1", "-m", "a tag that must not take the commit's place")
-    head = git(copy, "rev-parse", "HEAD")
-    assert commit_of(copy) == head
-    with (copy / "dwray" / "__init__.py").open("a") as file:
-        file.write("\n")
-    assert commit_of(copy) == f"{head}-dirty"
+    code = (
+        "import sys, dwray; from dwray.core.environment import git_commit\n"
+        "print(dwray.__file__, flush=True)\n"
+        "for line in sys.stdin: print(git_commit(), flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answers = process.stdout
+
+        def answer() -> str:
+            print("commit?", file=process.stdin, flush=True)
+            return answers.readline().strip()
+
+        assert Path(answers.readline().strip()).is_relative_to(copy)
+        assert answer() == "None"
+        git(copy, "init", "--quiet")
+        git(copy, "add", ".")
+        git(copy, "commit", "--quiet", "-m", "all")
+        git(copy, "tag", "-a", "v1", "-m", "a tag that must not take the commit's place")
+        head = git(copy, "rev-parse", "HEAD")
+        assert answer() == head
+        with (copy / "dwray" / "__init__.py").open("a") as file:
+            file.write("\n")
+        assert answer() == f"{head}-dirty"

@@ -101,19 +101,12 @@ def test_the_learning_rate_decays_by_the_epoch(digits: Splits) -> None:
     ],
     ids=["nesterov", "momentum", "plain"],
 )
-def test_the_first_steps_are_those_of_a_plain_loop(
-    name: str, config: TrainingConfig, digits: Splits
-) -> None:
+def test_the_first_steps_are_those_of_a_plain_loop(name: str, config: TrainingConfig, digits: Splits) -> None:
     network = small(name).double()
     plain = copy.deepcopy(network)
     state, records = trained(network, digits, config, seed=3, double=True)
 
-    mean, std = (torch.tensor(each, dtype=torch.float32) for each in (digits.mean, digits.std))
-    inputs = (torch.tensor(digits.train.pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
-    scale, shift = 1 / (255 * np.array(digits.std)), -np.array(digits.mean) / np.array(digits.std)
-    rounded = digits.train.pixels.astype(np.float32) * scale.astype(np.float32) + shift.astype(np.float32)
-    torch.testing.assert_close(inputs, torch.from_numpy(rounded).permute(0, 3, 1, 2), rtol=1e-5, atol=1e-5)
-    inputs = torch.from_numpy(rounded).permute(0, 3, 1, 2).double()  # equal to the last bit, which steps magnify
+    inputs = DoubleNormalize(digits.mean, digits.std, CPU)(torch.tensor(digits.train.pixels))
     targets = torch.tensor(digits.train.labels)
     optimizer = torch.optim.SGD(
         plain.parameters(),
@@ -278,9 +271,9 @@ def test_an_evaluation_uses_the_running_statistics(digits: Splits) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_var is not None
-            module.running_var.fill_(0.25)
+            module.running_var.fill_(0.02)  # the signal grows from layer to layer
     second = evaluate(network, resident(digits)[1], 22)
-    assert second.loss != pytest.approx(first.loss, rel=1e-3)
+    assert second.loss != pytest.approx(first.loss, rel=0.1)
     assert second.loss == pytest.approx(by_hand(network, digits, digits.validation).loss, rel=1e-4)
 
 

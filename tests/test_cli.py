@@ -1,0 +1,206 @@
+"""The command as a user runs it: in a process of its own, from any folder."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import TINY
+from records import make_run
+
+from dwray.paths import RunPaths
+from dwray.results.records import Records
+
+COMMAND = [sys.executable, "-m", "dwray"]
+
+
+def dwray(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def write_sweep(folder: Path, **changes: Any) -> Path:
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**TINY, **changes}))
+    return path
+
+
+def test_help_answers_at_once_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        helped = dwray("--help", folder=tmp_path)
+        seconds.append(time.perf_counter() - began)
+    assert helped.returncode == 0
+    assert "Exit codes:" in helped.stdout
+    assert min(seconds) < 0.3
+    script = (
+        "import sys, dwray.cli; print([name for name in ('torch', 'ray', 'wandb', 'pyarrow') if name in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_networks_are_counted_layer_by_layer(tmp_path: Path) -> None:
+    found = json.loads(dwray("networks", "--json", folder=tmp_path).stdout)
+    assert {name: (network["parameters"], network["macs"]) for name, network in found.items()} == {
+        "ConvNet": (28_377_572, 1_586_434_048),
+        "DepthwiseConvNet": (3_320_420, 182_824_960),
+    }
+    for network in found.values():
+        for key in ("parameters", "macs", "connections"):
+            assert sum(layer[key] for layer in network["layers"]) == network[key]
+    text = dwray("networks", "DepthwiseConvNet", "--classes", "10", folder=tmp_path).stdout
+    assert "3,228,170" in text
+    assert "3x3x512x8x8" in text
+    assert "…" not in text
+
+
+def test_a_network_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+    refused = dwray("networks", "ConvNt", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "there is no network 'ConvNt'" in refused.stderr
+    refused = dwray("plan", "digits", "--set", "networks=[ConvNt]", folder=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == "dwray: networks.ConvNt: there is no network 'ConvNt'; did you mean 'ConvNet'?\n"
+
+
+def test_the_plan_is_printed_and_a_dry_run_starts_nothing(tmp_path: Path) -> None:
+    planned = dwray("plan", "digits", folder=tmp_path)
+    assert planned.returncode == 0
+    assert planned.stdout == dwray("sweep", "digits", "--dry-run", folder=tmp_path).stdout
+    assert "train   4 trials, 64 epochs" in planned.stdout
+    stages = json.loads(dwray("plan", "digits", "--json", folder=tmp_path).stdout)["stages"]
+    assert [stage["stage"] for stage in stages] == ["search", "train", "time"]
+    assert list(tmp_path.iterdir()) == [], "nothing was written"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["sweep", "digts"], 2, "there is no sweep 'digts'; did you mean 'digits'?"),
+        (["sweep", "digits", "--set", "training.epohs=1"], 2, "training.epohs: unknown key; did you mean 'epochs'?"),
+        (["sweep", "digits", "--bogus"], 2, "No such option"),
+        (["report", "nowhere"], 1, "nowhere: neither the folder of a run"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_a_documented_code(
+    tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    refused = dwray(*arguments, folder=tmp_path)
+    assert refused.returncode == code
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert list(tmp_path.iterdir()) == [], "nothing half-written"
+
+
+def test_a_report_is_made_again_from_parquet_alone(tmp_path: Path) -> None:
+    paths = make_run(tmp_path / "runs")
+    printed = dwray("report", "hand", folder=tmp_path)
+    assert printed.returncode == 0
+    assert "92.00" in printed.stdout
+    assert paths.html.is_file()
+    found = json.loads(dwray("report", str(paths.folder), "--json", folder=tmp_path).stdout)
+    assert found["tables"]["accuracy"][0]["test_accuracy_percent_mean"] == 92.0
+    shutil.copy(paths.trials, tmp_path / "whole.parquet")
+    paths.trials.write_bytes(paths.trials.read_bytes()[:100])
+    html = paths.html.read_bytes()
+    refused = dwray("report", str(paths.folder), folder=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"dwray: {paths.trials}: cannot be read as Parquet")
+    assert refused.stderr.count("\n") == 1
+    assert paths.html.read_bytes() == html, "the last good report stays"
+
+
+@pytest.mark.slow
+def test_a_sweep_from_the_command_line_ends_in_its_report(tmp_path: Path) -> None:
+    swept = dwray("sweep", str(write_sweep(tmp_path)), folder=tmp_path)
+    assert swept.returncode == 0, swept.stderr
+    assert swept.stderr == ""
+    for text in ("search: started", "epoch 1/2", "s/epoch", "images/s", "Accuracy", "Test time", "report:"):
+        assert text in swept.stdout
+    assert "\x1b" not in swept.stdout
+    paths = RunPaths.find("tiny", tmp_path / "runs")
+    assert yaml.safe_load(paths.sweep.read_text())["training"]["momentum"] == 0.9, "every default is spelled out"
+    assert json.loads(paths.environment.read_text())["python"] == sys.version.split()[0]
+    again = dwray("sweep", str(paths.sweep), "--dry-run", folder=tmp_path)
+    assert again.returncode == 0, "a run's own sweep.yaml is a sweep file"
+
+
+@pytest.mark.slow
+def test_failed_trials_are_listed_by_name_and_give_exit_code_3(tmp_path: Path) -> None:
+    sweep = write_sweep(
+        tmp_path,
+        networks={"ConvNet": {"training": {"crop_padding": 10**7}}, "DepthwiseConvNet": {}},
+        search={},
+        seeds=[0],
+        timing=None,
+    )
+    swept = dwray("sweep", str(sweep), folder=tmp_path)
+    assert swept.returncode == 3, swept.stderr
+    summary = swept.stdout.partition("1 of the trials failed:")[2]
+    assert "train: ConvNet seed=0 (tried 2 times): RuntimeError" in summary
+    assert "Traceback" not in swept.stdout + swept.stderr
+    as_json = dwray("report", "tiny", "--json", folder=tmp_path)
+    accuracy = {row["contender"]: row for row in json.loads(as_json.stdout)["tables"]["accuracy"]}
+    assert (accuracy["ConvNet"]["failed"], accuracy["DepthwiseConvNet"]["seeds"]) == (1, 1)
+
+
+@pytest.mark.slow
+def test_bad_data_is_one_line_before_any_training(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "data" / "train-00000-of-00001.parquet")
+    sweep = write_sweep(tmp_path, data={"source": "parquet", "root": "data"})
+    swept = dwray("sweep", str(sweep), "-q", folder=tmp_path)
+    assert swept.returncode == 1
+    assert swept.stderr.startswith("dwray: ")
+    assert swept.stderr.count("\n") == 1, swept.stderr
+    assert "data" in swept.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_sweep_with_its_records_and_code_130(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path, training={"epochs": 500, "batch_size": 32, "initial_lr": 0.05}, search={})
+    process = subprocess.Popen(
+        [*COMMAND, "sweep", str(sweep)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "epoch 3/500" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; what was measured so far: dwray report" in error
+    assert "Traceback" not in error
+    records = Records.read(RunPaths.find("tiny", tmp_path / "runs"))
+    assert {row["status"] for row in records.trials} == {"interrupted"}
+    assert len(records.epochs) >= 3
+    assert dwray("report", "tiny", folder=tmp_path).returncode == 0
+
+
+@pytest.mark.slow
+def test_json_on_standard_output_is_json_alone(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path, search={}, timing=None, seeds=[0], networks=["DepthwiseConvNet"])
+    swept = dwray("sweep", str(sweep), "--json", folder=tmp_path)
+    assert swept.returncode == 0
+    found = json.loads(swept.stdout)
+    assert found["failed"] == []
+    assert found["tables"]["accuracy"][0]["seeds"] == 1
+    assert "epoch 2/2" in swept.stderr
