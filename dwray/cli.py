@@ -92,7 +92,8 @@ def sweep(
     from dwray.spec import to_plain
     from dwray.tune.stages import run_sweep
 
-    console = Console(stderr=as_json)
+    # A file of its own: sys.stdout is redirected while torchvision downloads in another thread.
+    console = Console(file=sys.stderr if as_json else sys.stdout)
     paths = RunPaths.create(runs_dir, spec.name)
     if not quiet:
         console.print(f"run {paths.folder}", soft_wrap=True, highlight=False, markup=False)

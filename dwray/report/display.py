@@ -109,7 +109,13 @@ class LiveDisplay:
         self._trials: dict[str, TrialProgress] = {}
         self._stage: StageProgress | None = None
         self._began = time.monotonic()
-        self.live = Live(console=console, refresh_per_second=4, get_renderable=self._draw)
+        self.live = Live(
+            console=console,
+            refresh_per_second=4,
+            get_renderable=self._draw,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __call__(self, progress: TrialProgress | StageProgress) -> None:
         """Take note of it; the table is redrawn four times a second."""
