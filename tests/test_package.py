@@ -1,4 +1,4 @@
-"""What is installed from a wheel: the package, the sweep files, the report's template, and nothing that is not there."""
+"""What a wheel installs: the package, the sweep files, the report's template; and what the tree must not hold."""
 
 import os
 import subprocess

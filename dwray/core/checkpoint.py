@@ -1,7 +1,7 @@
 """Everything that makes a resumed training bit-identical, in one file, written atomically."""
 
 import os
-import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -38,14 +38,28 @@ def load(path: Path, state: TrainingState) -> None:
     """
     device = next(state.network.parameters()).device
     try:
-        saved = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise RunError(f"{path}: cannot be read as a checkpoint ({error}); delete it to start over") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on odd pickles: the error says it
+            saved = torch.load(path, map_location=device, weights_only=True)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # unpickling what is no checkpoint raises nearly anything
+        raise RunError(
+            f"{path}: no checkpoint, or damaged ({type(error).__name__}); delete it to start over"
+        ) from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise RunError(f"{path}: not a checkpoint of format {FORMAT}; delete it to start over")
     try:
         state.network.load_state_dict(saved["network"])
         state.optimizer.load_state_dict(saved["optimizer"])
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise RunError(f"{path}: a checkpoint of another network ({str(error).splitlines()[0]})") from error
-    state.epochs_done = saved["epochs_done"]
+        state.epochs_done = saved["epochs_done"]
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path}: a checkpoint of another network or optimizer ({_reason(error)}); delete it to start over"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first thing that torch found to be different, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:200]

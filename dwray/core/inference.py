@@ -1,7 +1,7 @@
 """The test-time protocol (paper, section 4.3): whole passes over a set of images, timed after a warm-up."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -75,25 +75,26 @@ def time_passes(
     """
     modes = {name: network.training for name, network in networks.items()}
     try:
-        with torch.no_grad():
-            for network in networks.values():
-                network.eval()
-                for inputs in itertools.islice(batches(), warmup_batches):
-                    network(inputs)
-            names = list(networks)
-            for number in range(1, passes + 1):
-                for name in names if number % 2 else reversed(names):
-                    yield _pass(name, networks[name], batches, number, device)
+        for network in networks.values():
+            network.eval()
+            _run(network, itertools.islice(batches(), warmup_batches))
+        names = list(networks)
+        for number in range(1, passes + 1):
+            for name in names if number % 2 else reversed(names):
+                watch = Stopwatch(device)
+                images = _run(networks[name], batches())
+                seconds, _ = watch.stop()
+                yield PassRecord(name, number, images, seconds, images / seconds)
     finally:
         for name, network in networks.items():
             network.train(modes[name])
 
 
-def _pass(name: str, network: nn.Module, batches: Batches, number: int, device: torch.device) -> PassRecord:
+def _run(network: nn.Module, batches: Iterable[torch.Tensor]) -> int:
+    """Run a network over batches without gradients; the number of images."""
     images = 0
-    watch = Stopwatch(device)
-    for inputs in batches():
-        network(inputs)
-        images += len(inputs)
-    seconds, _ = watch.stop()
-    return PassRecord(name, number, images, seconds, images / seconds)
+    with torch.no_grad():
+        for inputs in batches:
+            network(inputs)
+            images += len(inputs)
+    return images

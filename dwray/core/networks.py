@@ -146,6 +146,6 @@ def build(name: str, *, classes: int, width: float = 1.0, channels: int = 3, see
         module = make(classes=classes, width=width, channels=channels)
     else:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU's alone: torch.manual_seed would seed every GPU too
             module = make(classes=classes, width=width, channels=channels)
     return module.to(memory_format=torch.channels_last)

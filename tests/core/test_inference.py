@@ -146,7 +146,6 @@ def test_weights_and_running_statistics_are_unchanged() -> None:
         assert all(p.grad is None for p in network.parameters())
 
 
-@pytest.mark.xfail(strict=True, reason="no_grad is held across the yields, so that the caller loses its gradients")
 def test_the_caller_has_gradients_between_two_records() -> None:
     batches = network_alone(some_images(), NORMALIZE, 4, CPU)
     records = time_passes(pair(), batches, device=CPU, passes=2, warmup_batches=0)
