@@ -75,6 +75,9 @@ class LinearSearch(Searcher):  # type: ignore[misc]
             self._mode = mode
             for line in self._lines.values():
                 line.mode = mode  # type: ignore[assignment]  # nothing has been told yet
+        samples = spec.get("num_samples", -1)
+        if 0 <= samples < self.max_trials:
+            logger.warning("num_samples=%d ends the search early: it takes up to %d trials.", samples, self.max_trials)
         return True
 
     @property
@@ -89,7 +92,16 @@ class LinearSearch(Searcher):  # type: ignore[misc]
         return all(line.finished for line in self._lines.values())
 
     def best(self, line: str = "") -> tuple[dict[str, Any], float] | None:
-        """The winner of a line so far, and its score; None if no trial of the line has given one."""
+        """The winner of a line, and its score; None if no trial of the line has given one.
+
+        Before the search is finished it is the incumbent, which the open axis may yet move.
+        """
+        if not self.finished:
+            logger.warning(
+                "The search is not finished after %d trials: TuneConfig(num_samples=%d) lets it come to its end.",
+                len(self._trials),
+                self.max_trials,
+            )
         return self._lines[line].best
 
     def candidate(self, trial_id: str) -> Candidate:
