@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import TINY
 from records import make_run
+from tiny import TINY
 
 from dwray.paths import RunPaths
 from dwray.results.records import Records

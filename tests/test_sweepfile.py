@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from conftest import TINY
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import TINY
 
 from dwray.core.config import TrainingConfig
 from dwray.errors import SpecError

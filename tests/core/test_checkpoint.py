@@ -5,7 +5,7 @@ import dataclasses
 import os
 import pickle
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,6 @@ CPU = torch.device("cpu")
 CONFIG = TrainingConfig(
     epochs=4, batch_size=32, initial_lr=0.02, lr_decay=0.9, weight_decay=0.01, crop_padding=1, flip=True
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def fresh(

@@ -2,7 +2,6 @@
 
 import copy
 import gc
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,14 +15,6 @@ from dwray.core.networks import build
 
 CPU = torch.device("cpu")
 NORMALIZE = Normalize([0.4, 0.5], [0.2, 0.3], CPU)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def some_images(count: int = 10) -> Images:

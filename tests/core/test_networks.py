@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -30,14 +29,6 @@ BLOCKS = (
 """(input channels, output channels, stride) of MobileNet's blocks, as its paper's table has them."""
 
 names = pytest.mark.parametrize("name", ["ConvNet", "DepthwiseConvNet"])
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def on_meta(name: str, classes: int = 100) -> nn.Module:

@@ -1,4 +1,4 @@
-from conftest import tiny
+from tiny import tiny
 
 from dwray.search.plan import plan
 from dwray.sweepfile import resolve

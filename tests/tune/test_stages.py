@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import ray
 import torch
-from conftest import tiny
+from tiny import tiny
 
 from dwray.core.data import load_splits
 from dwray.errors import DataError, SpecError
