@@ -105,6 +105,9 @@ def sweep(
     except KeyboardInterrupt:
         click.echo(f"\ninterrupted; what was measured so far: dwray report {paths.folder}", err=True)
         context.exit(EXIT_INTERRUPTED)
+    except UserError:
+        paths.discard_unless_begun()
+        raise
     records, tables = write_report(paths)
     if as_json:
         _print_json(

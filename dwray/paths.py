@@ -1,5 +1,6 @@
 """The only file that names files: those of a run, and where sweep files are looked for."""
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +54,14 @@ class RunPaths:
             if started:
                 return started[-1]
         raise RunError(f"{run}: neither the folder of a run (with {paths.trials.name}) nor a sweep in {runs_dir}")
+
+    def discard_unless_begun(self) -> None:
+        """Remove the folder of a run that was refused before its first trial, and its sweep's if that is empty now."""
+        if self.tune.exists():
+            return
+        shutil.rmtree(self.folder)
+        if not any(self.folder.parent.iterdir()):
+            self.folder.parent.rmdir()
 
     @property
     def run_id(self) -> str:

@@ -172,6 +172,7 @@ def test_bad_data_is_one_line_before_any_training(tmp_path: Path) -> None:
     assert swept.stderr.startswith("dwray: ")
     assert swept.stderr.count("\n") == 1, swept.stderr
     assert "data" in swept.stderr
+    assert list((tmp_path / "runs").iterdir()) == [], "nothing half-written"
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def _parameters(records: Records) -> Table:
 
 
 def _settings(records: Records) -> Table:
-    """Beside the paper's tables: what the search chose, without which nobody can repeat the rest."""
+    """Beside the paper's tables: what was trained with, without which nobody can repeat the rest."""
     axes = ("initial_lr", "lr_decay", "weight_decay", "batch_size", "epochs")
     rows = []
     for contender in records.contenders:
@@ -61,7 +61,7 @@ def _settings(records: Records) -> Table:
         )
     return Table(
         "settings",
-        "Settings that the search chose",
+        "Settings of the trainings",
         (
             _CONTENDER,
             Column("initial_lr", "lr", _REAL, "g"),
@@ -73,7 +73,7 @@ def _settings(records: Records) -> Table:
             Column("search_validation_accuracy_percent", "val. %", _REAL, ".2f"),
         ),
         tuple(rows),
-        ("val. %: validation accuracy at the end of the search trial that won.",),
+        ("tried: search trials; val. %: validation accuracy at the end of the one that won.",),
     )
 
 
