@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 import dwray
-from dwray.errors import EXIT_INTERRUPTED, EXIT_TRIALS_FAILED, UserError
+from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TRIALS_FAILED, UserError
 
 if TYPE_CHECKING:
     from dwray.core.complexity import Complexity
@@ -35,7 +35,11 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
 _SWEEP = _options(
     click.argument("sweep", metavar="NAME|FILE"),
     click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a setting (repeatable)."),
-    click.option("--seed", type=click.IntRange(min=0), help="Use this one seed for search and training."),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0, max=2**31),
+        help="Train with this seed alone.",
+    ),
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _RUNS_DIR = click.option(
@@ -119,6 +123,7 @@ def sweep(
         )
     elif quiet:
         click.echo(paths.folder)
+        print_failures(Console(stderr=True), records.failed)
     else:
         print_tables(console, tables)
         print_failures(console, records.failed)
@@ -172,7 +177,7 @@ def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool
 @click.option("--classes", type=click.IntRange(min=1), default=100, show_default=True, help="Number of outputs.")
 @click.option("--size", type=click.IntRange(min=8), default=32, show_default=True, help="Pixels a side of the image.")
 @click.option(
-    "--width", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Multiplier."
+    "--width", type=click.FloatRange(min=0, max=64, min_open=True), default=1.0, show_default=True, help="Multiplier."
 )
 @_JSON
 def networks(names: tuple[str, ...], classes: int, size: int, width: float, as_json: bool) -> None:
@@ -293,4 +298,7 @@ def main() -> NoReturn:
     except UserError as error:
         click.echo(f"dwray: {error}", err=True)
         code = error.exit_code
+    except OSError as error:  # a folder that cannot be written, a disk that is full: the error names the file
+        click.echo(f"dwray: {error}", err=True)
+        code = EXIT_FAILED
     sys.exit(code if isinstance(code, int) else 0)

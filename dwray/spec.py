@@ -2,7 +2,8 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -12,6 +13,7 @@ from dwray.errors import SpecError
 
 AxisValue = bool | int | float | str
 NON_NEGATIVE = Field(ge=0)
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 POSITIVE = Field(gt=0)
 
 
@@ -32,7 +34,7 @@ def sentence(problem: Any) -> str:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class NetworkSpec(_Section):
@@ -57,8 +59,9 @@ class SearchSpec(_Section):
     """What is compared, at a trial's last epoch."""
     passes: int | None = Field(default=1, ge=1)
     """At most this many passes over the axes; null goes on until a pass changes nothing."""
-    seed: Annotated[int, NON_NEGATIVE] = 0
-    """Seed of every search trial, so that candidates differ in what they vary and in nothing else."""
+    seed: Seed = 1000
+    """Seed of every search trial: candidates differ in what they vary and in nothing else. None of ``seeds``, so that
+    no training repeats the very run that its settings were chosen by."""
 
     @property
     def mode(self) -> Literal["min", "max"]:
@@ -98,7 +101,7 @@ class SweepSpec(_Section):
     """How a network is trained: the start of the search, and what it does not vary."""
     search: SearchSpec = SearchSpec()
     """The linear search."""
-    seeds: list[Annotated[int, NON_NEGATIVE]] = Field(default=[0], min_length=1)
+    seeds: list[Seed] = Field(default=[0], min_length=1)
     """The winners are trained once with each."""
     timing: TimingConfig | None = TimingConfig()
     """The test-time protocol; null leaves it out."""
@@ -127,10 +130,10 @@ class SweepSpec(_Section):
     @model_validator(mode="after")
     def _every_configuration_is_valid(self) -> "SweepSpec":
         """Each setting that a network or an axis changes must be a valid setting of training."""
-        known = [field.name for field in dataclasses.fields(TrainingConfig)]
         for label, network in self.networks.items():
-            for key, value in network.training.items():
-                self._try(f"networks.{label}.training", known, {key: value})
+            self._try(f"networks.{label}.training", label, network.training)
+        if self.search.axes and self.search.seed in self.seeds:
+            raise FieldError("search.seed", f"must be none of seeds, which have {self.search.seed}")
         for axis, values in self.search.axes.items():
             if axis == "epochs":
                 raise FieldError("search.axes.epochs", "is no axis: set search.epochs instead")
@@ -138,21 +141,25 @@ class SweepSpec(_Section):
                 raise FieldError(f"search.axes.{axis}", "needs at least one value")
             if len(set(values)) < len(values):
                 raise FieldError(f"search.axes.{axis}", f"gives a value twice: {values}")
-            for value in values:
-                self._try("search.axes", known, {axis: value})
+            for label in self.networks:
+                for value in values:
+                    self._try("search.axes", label, {axis: value})
         return self
 
-    def _try(self, section: str, known: Sequence[str], change: Mapping[str, Any]) -> None:
-        (key,) = change
-        if key not in known:
-            raise FieldError(f"{section}.{key}", f"is no setting of training{near(key, known)}")
+    def _try(self, section: str, label: str, changes: Mapping[str, Any]) -> None:
+        """Raise a FieldError in ``section`` if a contender cannot be trained with changes to its settings."""
+        known = [field.name for field in dataclasses.fields(TrainingConfig)]
+        for key in changes:
+            if key not in known:
+                raise FieldError(f"{section}.{key}", f"is no setting of training{near(key, known)}")
         try:
-            _training(self.training, change)
+            self.training_of(label, **changes)
         except ValidationError as error:
             first = error.errors()[0]
             cause = first.get("ctx", {}).get("error")
-            problem = cause.problem if isinstance(cause, FieldError) else sentence(first)
-            raise FieldError(f"{section}.{key}", problem) from error
+            if isinstance(cause, FieldError):
+                raise FieldError(f"{section}.{cause.field}", cause.problem) from error
+            raise FieldError(f"{section}.{first['loc'][-1]}", sentence(first)) from error
 
     def network_of(self, label: str) -> str:
         """The registry's name of a contender."""
@@ -189,8 +196,10 @@ class _TrainingBox(BaseModel):
 
 
 def _training(base: TrainingConfig, changes: Mapping[str, Any]) -> TrainingConfig:
-    """The base with changes, validated as pydantic validates a sweep file."""
-    return _TrainingBox.model_validate({"value": {**dataclasses.asdict(base), **changes}}).value
+    """The base with changes, validated as a sweep file is: strictly, so that a value is used as it was written."""
+    return _TrainingBox.model_validate_json(
+        json.dumps({"value": {**dataclasses.asdict(base), **changes}}), strict=True
+    ).value
 
 
 def to_plain(spec: SweepSpec) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Finding, reading and overriding a sweep file; every error is one line that names the file and the key."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | Non
     Args:
         name_or_path: A path, or the name of a file in ./sweeps or among the sweeps that come with dwray.
         overrides: ``KEY=VALUE`` strings; KEY is a dotted path, VALUE is YAML.
-        seed: If given, replaces ``seeds`` and ``search.seed`` by this one seed.
+        seed: If given, replaces ``seeds`` by this one, and ``search.seed`` by one that follows from it.
 
     Raises:
         SpecError: One line: which file, which key, what is wrong, and where near, the name that was meant.
@@ -37,7 +38,7 @@ def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | Non
         _override(values, override)
     if seed is not None:
         _override(values, f"seeds=[{seed}]")
-        _override(values, f"search.seed={seed}")
+        _override(values, f"search.seed={seed + 1000}")  # another than the trainings', as the default is
     return validate(values, str(path))
 
 
@@ -66,7 +67,8 @@ def find(name_or_path: str) -> Path:
 def validate(values: Mapping[str, Any], where: str) -> SweepSpec:
     """Validate plain values; ``where`` (a file name) begins the error's line."""
     try:
-        return SweepSpec.model_validate(values)
+        # By way of JSON, whose strict mode takes a list for a tuple and 1 for 1.0, but neither "1" nor true.
+        return SweepSpec.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise SpecError(f"{where}: {_explain(error)}") from error
 
@@ -77,7 +79,11 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is no name", problem_mark=key_node.start_mark)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
             seen.add(key)

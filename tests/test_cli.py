@@ -98,6 +98,7 @@ def test_the_plan_is_printed_and_a_dry_run_starts_nothing(tmp_path: Path) -> Non
         (["sweep", "digits", "--set", "training.epohs=1"], 2, "training.epohs: unknown key; did you mean 'epochs'?"),
         (["sweep", "digits", "--bogus"], 2, "No such option"),
         (["report", "nowhere"], 1, "nowhere: neither the folder of a run"),
+        (["sweep", "digits", "--runs-dir", "/proc/nowhere"], 1, "dwray: [Errno 2] No such file or directory: '/proc"),
     ],
 )
 def test_wrong_usage_is_one_line_and_a_documented_code(
@@ -157,6 +158,10 @@ def test_failed_trials_are_listed_by_name_and_give_exit_code_3(tmp_path: Path) -
     summary = swept.stdout.partition("1 of the trials failed:")[2]
     assert "train: ConvNet seed=0 (tried 2 times): RuntimeError" in summary
     assert "Traceback" not in swept.stdout + swept.stderr
+    quiet = dwray("sweep", str(sweep), "-q", folder=tmp_path)
+    assert quiet.returncode == 3
+    assert quiet.stdout.strip() == str(RunPaths.find("tiny", tmp_path / "runs").folder)
+    assert "train: ConvNet seed=0" in quiet.stderr
     as_json = dwray("report", "tiny", "--json", folder=tmp_path)
     accuracy = {row["contender"]: row for row in json.loads(as_json.stdout)["tables"]["accuracy"]}
     assert (accuracy["ConvNet"]["failed"], accuracy["DepthwiseConvNet"]["seeds"]) == (1, 1)

@@ -68,6 +68,15 @@ def test_sweeps_are_found_from_any_folder_and_a_folder_of_ones_own_comes_first(
         ("networks=[ConvNet,ConvNet]", "networks: names ConvNet twice"),
         ("networks=[]", "networks: "),
         ("seeds=[1,1]", "seeds: gives a seed twice"),
+        ("seeds=[4294967296]", "seeds.0: should be less than 4294967296"),
+        ("search.seed=1", "search.seed: must be none of seeds, which have 1"),
+        ("search.axes.flip=[0,1]", "search.axes.flip: should be a valid boolean, not 0"),
+        ("search.axes.batch_size=[1.0e2]", "search.axes.batch_size: should be a valid integer, not 100.0"),
+        ("search.axes.initial_lr=['0.1']", "search.axes.initial_lr: should be a valid number, not '0.1'"),
+        ("training.weight_decay=true", "training.weight_decay: should be a valid number, not True"),
+        ("training.epochs='3'", "training.epochs: should be a valid integer, not '3'"),
+        ("width=.inf", "width: should be a finite number"),
+        ("networks.ConvNet.training={momentum: 0}", "networks.ConvNet.training.nesterov: needs a momentum above 0"),
         ("width=0", "width: should be greater than 0, not 0"),
         ("width=wide", "width: should be a valid number"),
         ("data={", "not valid YAML"),
@@ -92,6 +101,7 @@ def test_what_is_wrong_is_one_line_with_the_keys_path(override: str, said: str) 
         ("width: 1", "networks: is missing"),
         ("networks: [ConvNet]\nwidth: 1\nwidth: 2", "line 3: not valid YAML: the key 'width' is given twice"),
         ("networks: [ConvNet\n", "not valid YAML"),
+        ("[a]: 1", "the key ['a'] is no name"),
         ("networks: [ConvNet]\ndata: {image_size: 7}", "data.image_size: must be at least 8, not 7"),
         ("networks: [ConvNet]\ntrainig: {epochs: 1}", "trainig: unknown key; did you mean 'training'?"),
     ],
@@ -146,7 +156,7 @@ def test_overrides_are_yaml_and_reach_into_every_section() -> None:
     assert spec.data.root == "/some/where"
     assert spec.search.axes == {"initial_lr": [0.001, 0.002]}
     assert spec.seeds == [7]
-    assert spec.search.seed == 7
+    assert spec.search.seed == 1007, "none of the seeds that are trained"
 
 
 def test_what_is_set_for_every_training_no_network_undoes() -> None:
@@ -155,6 +165,20 @@ def test_what_is_set_for_every_training_no_network_undoes() -> None:
     assert spec.training_of("ConvNet").lr_decay == 0.9, "what was not set stays"
     spec = resolve("cifar10", ["training.epochs=3", "networks.ConvNet.training.epochs=4"])
     assert (spec.training_of("ConvNet").epochs, spec.training_of("DepthwiseConvNet").epochs) == (4, 3)
+
+
+def test_settings_of_a_network_are_checked_together() -> None:
+    spec = resolve("digits", ["networks.ConvNet.training={momentum: 0, nesterov: false}"])
+    assert spec.training_of("ConvNet").momentum == 0
+
+
+def test_yaml_merges_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "networks:\n  ConvNet: &own {width: 0.5, training: {epochs: 3}}\n  DepthwiseConvNet:\n    <<: *own\n    width: 1\n"
+    )
+    spec = resolve(str(path))
+    assert (spec.width_of("DepthwiseConvNet"), spec.training_of("DepthwiseConvNet").epochs) == (1, 3)
 
 
 def test_a_contender_may_have_a_name_of_its_own() -> None:

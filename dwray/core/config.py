@@ -70,7 +70,7 @@ class DataConfig:
         _require_at_least(8, image_size=self.image_size)
         _require_at_least(2, classes=self.classes)
         _require_at_least(1, max_train_images=self.max_train_images, max_test_images=self.max_test_images)
-        _require_at_least(0, split_seed=self.split_seed)
+        _require(0 <= self.split_seed < 2**32, "split_seed", f"must lie between 0 and 2**32 - 1, not {self.split_seed}")
 
 
 @dataclass(frozen=True, kw_only=True)

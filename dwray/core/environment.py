@@ -47,6 +47,14 @@ def git_commit() -> str | None:
     return described.stdout.strip()
 
 
+def installed_version(package: str) -> str | None:
+    """The version of a package without importing it (which takes seconds); None if it is not there."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def environment() -> dict[str, Any]:
     """Versions, processor, GPUs and commit of this process's machine, as plain JSON values."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -57,10 +65,13 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": torch.__version__,
-        "torchvision": metadata.version("torchvision"),  # importing it takes seconds
+        "torchvision": installed_version("torchvision"),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if gpus else None,  # type: ignore[no-untyped-call]
         "cpu": processor_name(),
         "cpu_cores": os.cpu_count(),
         "gpus": gpus,
+        # Whether float32 convolutions and matrix products on a GPU are in TF32: a factor of several in speed.
+        "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+        "matmul_allow_tf32": torch.backends.cuda.matmul.allow_tf32,
     }

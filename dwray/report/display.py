@@ -132,10 +132,12 @@ class LiveDisplay:
             self._began = time.monotonic()
 
     def _draw(self) -> Group | Text:
-        if self._stage is None:
+        # Rich calls this from a thread of its own while the driver's tells us more: look at each thing once.
+        stage, began, trials = self._stage, self._began, list(self._trials.values())
+        if stage is None:
             return Text("starting ...", style="dim")
-        ended = [trial for trial in self._trials.values() if trial.ended]
-        going = [trial for trial in self._trials.values() if not trial.ended]
+        ended = [trial for trial in trials if trial.ended]
+        going = [trial for trial in trials if not trial.ended]
         shown = ended[-max(0, KEPT_ROWS - len(going)) :] + going if len(going) < KEPT_ROWS else going
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         for heading, right in (
@@ -163,10 +165,10 @@ class LiveDisplay:
                 number(trial.images_per_second, ".0f"),
                 Text(left, style=STYLES.get(trial.status, "") if trial.status != "running" else ""),
             )
-        planned = "" if self._stage.planned_trials is None else f" of at most {self._stage.planned_trials}"
+        planned = "" if stage.planned_trials is None else f" of at most {stage.planned_trials}"
         title = Text.assemble(
-            (self._stage.stage, "bold"),
-            f"  {len(ended)} trials ended{planned}, {len(going)} running, {duration(time.monotonic() - self._began)}",
+            (stage.stage, "bold"),
+            f"  {len(ended)} trials ended{planned}, {len(going)} running, {duration(time.monotonic() - began)}",
         )
         return Group(title, table)
 

@@ -24,7 +24,7 @@ def _schema(columns: Iterable[tuple[str, pa.DataType, str]]) -> pa.Schema:
 TRIALS = _schema(
     [
         ("trial_id", _TEXT, "Ray Tune's id of the trial"),
-        ("trial", _TEXT, "the trial's name, unique within the run"),
+        ("trial", _TEXT, "the trial's name, unique within its stage"),
         ("stage", _TEXT, "search, train or time"),
         (
             "contender",

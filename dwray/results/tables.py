@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from dwray.paths import RunPaths
 from dwray.results.records import Records
+from dwray.results.schema import TRIALS
 from dwray.results.statistics import deviation, mean, total
 from dwray.results.store import write_parquet
 from dwray.results.table import Column, Row, Table
@@ -40,7 +41,9 @@ def _parameters(records: Records) -> Table:
 
 def _settings(records: Records) -> Table:
     """Beside the paper's tables: what was trained with, without which nobody can repeat the rest."""
-    axes = ("initial_lr", "lr_decay", "weight_decay", "batch_size", "epochs")
+    always = ("initial_lr", "lr_decay", "weight_decay", "batch_size", "epochs")
+    searched_axes = dict.fromkeys(row["axis"] for row in records.of_stage("search"))
+    axes = (*always, *(axis for axis in searched_axes if axis not in always))
     rows = []
     for contender in records.contenders:
         trained = next((row for row in records.of_stage("train") if row["contender"] == contender), None)
@@ -69,6 +72,7 @@ def _settings(records: Records) -> Table:
             Column("weight_decay", "weight decay", _REAL, "g"),
             Column("batch_size", "batch", _COUNT),
             Column("epochs", "epochs", _COUNT),
+            *(Column(axis, axis, TRIALS.field(axis).type) for axis in axes[len(always) :]),
             Column("search_trials", "tried", _COUNT),
             Column("search_validation_accuracy_percent", "val. %", _REAL, ".2f"),
         ),

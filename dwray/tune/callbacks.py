@@ -1,5 +1,6 @@
 """Tune callbacks: one tells how each trial gets on and how long it takes, one writes the records."""
 
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -36,11 +37,20 @@ def planned_iterations(trial: Trial) -> int | None:
 
 
 def last_error(trial: Trial) -> str:
-    """The last line of a trial's last failure: the exception and its message."""
+    """A trial's last failure in a line: the exception that ended it, or all that Ray says of an actor's death."""
     if trial.error_file is None or not Path(trial.error_file).exists():
         return "failed without a message"
-    lines = [line.strip() for line in Path(trial.error_file).read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1]
+    text = Path(trial.error_file).read_text(errors="replace")
+    return summary_of_failure(text)
+
+
+def summary_of_failure(text: str) -> str:
+    """The last failure in the text of Tune's error file, in a line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    header = max((index for index, line in enumerate(lines) if line.startswith("Failure # ")), default=-1)
+    lines = lines[header + 1 :]
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt|Exit)\b", line)]
+    return raised[-1].strip() if raised else " ".join(line.strip() for line in lines)[:400]
 
 
 @dataclass
@@ -165,12 +175,7 @@ class RecordWriter(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Begin the trial's row."""
-        if trial.trial_id not in self._started:
-            self._started[trial.trial_id] = time.monotonic()
-            self._store.update_trial(
-                trial.trial_id, trial=str(trial), started_at=datetime.now(UTC), **self._describe(trial)
-            )
-        self._store.update_trial(trial.trial_id, status="running")
+        self._begin(trial)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -202,14 +207,22 @@ class RecordWriter(Callback):  # type: ignore[misc]
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note a failure that is tried again."""
+        self._begin(trial)  # it may have failed before it started
         self._store.update_trial(trial.trial_id, failures=trial.num_failures, error=last_error(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Close the row of a trial that failed; it may never have started."""
-        if trial.trial_id not in self._started:
-            self.on_trial_start(iteration, trials, trial)
+        self._begin(trial)
         self._store.update_trial(trial.trial_id, failures=trial.num_failures, error=last_error(trial))
         self._end(trial, "failed")
+
+    def _begin(self, trial: Trial) -> None:
+        if trial.trial_id not in self._started:
+            self._started[trial.trial_id] = time.monotonic()
+            self._store.update_trial(
+                trial.trial_id, trial=str(trial), started_at=datetime.now(UTC), **self._describe(trial)
+            )
+        self._store.update_trial(trial.trial_id, status="running")
 
     def _end(self, trial: Trial, status: str) -> None:
         self._store.update_trial(

@@ -4,10 +4,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray.tune.execution.class_cache import DEFAULT_ENV_VARS
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dwray.errors import SpecError, UserError
 
@@ -28,7 +29,12 @@ SETTINGS = {
 
 # Tune gives every actor a runtime environment (one variable, for PyTorch Lightning's sake), and a worker that was
 # started ahead has none: it would never serve a trial. Without the variable it does, within 0.1 s instead of 3 to 4.
-DEFAULT_ENV_VARS.clear()
+try:
+    from ray.tune.execution.class_cache import DEFAULT_ENV_VARS
+except ImportError:  # another Ray: its trials start as slowly as it has them
+    pass
+else:
+    DEFAULT_ENV_VARS.clear()
 
 
 @contextmanager
@@ -79,8 +85,13 @@ def nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def check_fits(resources: Mapping[str, float], what: str) -> None:
+def check_fits(resources: Mapping[str, float], what: str, *settings: str) -> None:
     """Refuse a trial that no node can hold: Tune would wait for ever for one.
+
+    Args:
+        resources: ``cpu`` and ``gpu`` of the trial.
+        what: The trial, in words.
+        settings: Which settings of ``resources`` ask for so much.
 
     Raises:
         SpecError: No node that is alive has the CPUs and GPUs.
@@ -89,9 +100,36 @@ def check_fits(resources: Mapping[str, float], what: str) -> None:
         return
     have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes())
     raise SpecError(
-        f"resources: {what} wants {resources['cpu']:g} CPUs and {resources['gpu']:g} GPUs on one node, "
-        f"and the nodes have {have}; lower it with --set resources.{what}=..."
+        f"resources: {what} wants {resources['cpu']:g} CPUs and {resources['gpu']:g} GPUs on one node, and the nodes "
+        f"have {have}; lower it with " + " or ".join(f"--set resources.{setting}=..." for setting in settings)
     )
+
+
+@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+def _is_there(path: str) -> bool:
+    return Path(path).exists()
+
+
+def check_shared(path: Path) -> None:
+    """Refuse a run folder that the cluster's other nodes cannot see: their trials would fail at their first checkpoint.
+
+    Raises:
+        UserError: A node that can run trials has no such file.
+    """
+    here = ray.get_runtime_context().get_node_id()
+    others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here and node["Resources"].get("CPU")]
+    seen = [
+        _is_there.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            str(path)
+        )
+        for node in others
+    ]
+    blind = [node["NodeManagerHostname"] for node, found in zip(others, ray.get(seen), strict=True) if not found]
+    if blind:
+        raise UserError(
+            f"{path.parent}: is not there on {', '.join(blind)}, where trials would run; "
+            "give a folder that all nodes share with --runs-dir"
+        )
 
 
 def smallest_node(gpus: float) -> float:

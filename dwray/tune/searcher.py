@@ -60,6 +60,8 @@ class LinearSearch(Searcher):  # type: ignore[misc]
         if mode not in (None, "min", "max"):
             raise ValueError(f"mode must be 'min' or 'max', not {mode!r}")
         super().__init__(metric=metric, mode=mode)
+        self._metric: str | None = metric
+        self._mode: str | None = mode
         self._lines = {
             name: Line(axes, {**(start or {}), **own}, mode=mode or "max", passes=passes)
             for name, own in (lines or {"": {}}).items()
@@ -69,9 +71,9 @@ class LinearSearch(Searcher):  # type: ignore[misc]
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Take metric and mode from ``TuneConfig`` where the constructor was not told them."""
-        if metric:
+        if metric and self._metric is None:
             self._metric = metric
-        if mode in ("min", "max"):
+        if mode in ("min", "max") and self._mode is None:
             self._mode = mode
             for line in self._lines.values():
                 line.mode = mode  # type: ignore[assignment]  # nothing has been told yet
@@ -135,7 +137,7 @@ class LinearSearch(Searcher):  # type: ignore[misc]
         name, number = self._trials[trial_id]
         if self._lines[name].is_told(number):  # restarted, by Tuner.restore(restart_errored=True), after its end
             return
-        score = None if error or result is None else result.get(self._metric)
+        score = None if error or result is None else result.get(str(self._metric))
         if score is None and not error:
             logger.warning("Trial %s ended without a result that has %r: it loses.", trial_id, self._metric)
         self._lines[name].tell(number, score)
@@ -167,27 +169,28 @@ class FixedTrials(Searcher):  # type: ignore[misc]
     def __init__(self, configs: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
         self._configs = [dict(config) for config in configs]
-        self._given = 0
+        self._given = self._ended = 0
 
     @property
     def finished(self) -> bool:
-        """Every configuration was given out."""
-        return self._given == len(self._configs)
+        """Every configuration was run, or failed."""
+        return self._ended == len(self._configs)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next configuration, or ``FINISHED``."""
-        if self.finished:
+        if self._given == len(self._configs):
             return str(Searcher.FINISHED)
         self._given += 1
         return self._configs[self._given - 1]
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing depends on how a trial ends."""
+        """Count a trial; nothing depends on how it ended."""
+        self._ended += 1
 
     def save(self, checkpoint_path: str) -> None:
-        """Write how many configurations were given out."""
-        Path(checkpoint_path).write_bytes(pickle.dumps(self._given))
+        """Write how many configurations were given out and ended."""
+        Path(checkpoint_path).write_bytes(pickle.dumps((self._given, self._ended)))
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on where :meth:`save` stood."""
-        self._given = pickle.loads(Path(checkpoint_path).read_bytes())
+        self._given, self._ended = pickle.loads(Path(checkpoint_path).read_bytes())

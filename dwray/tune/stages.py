@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from ray.tune.experiment import Trial
 
 from dwray.core.complexity import complexity
 from dwray.core.data import Splits, load_splits
+from dwray.errors import DataError
 from dwray.paths import RunPaths
 from dwray.results.progress import Listener, StageProgress
-from dwray.results.store import RunStore
+from dwray.results.store import RunStore, write_atomically
 from dwray.search.plan import plan, search_epochs
 from dwray.spec import SweepSpec
 from dwray.tune.callbacks import RecordWriter, TimingReporter
-from dwray.tune.cluster import check_fits, cluster, nodes, smallest_node
+from dwray.tune.cluster import check_fits, check_shared, cluster, nodes, smallest_node
 from dwray.tune.experiment import make_tuner
 from dwray.tune.searcher import FixedTrials, LinearSearch
 from dwray.tune.trainables import CHECKPOINT_FILE, TRAINING_SETTINGS, TimeTrial, TrainTrial
@@ -70,7 +72,8 @@ class Sweep:
         if gpus is None:
             gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes()) else 0.0
         self.trial_resources = {"cpu": resources.cpus_per_trial, "gpu": gpus}
-        check_fits(self.trial_resources, "cpus_per_trial")
+        check_shared(store.paths.trials)
+        check_fits(self.trial_resources, "a trial", "cpus_per_trial", "gpus_per_trial")
         timing_gpus = resources.timing_gpus
         if timing_gpus is None:
             timing_gpus = 1.0 if gpus > 0 else 0.0
@@ -79,7 +82,7 @@ class Sweep:
             "gpu": timing_gpus,
         }
         if spec.timing:
-            check_fits(self.timing_resources, "timing_cpus")
+            check_fits(self.timing_resources, "a timing", "timing_cpus", "timing_gpus")
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles whatever names its trials: all of this belongs to the driver and stays behind."""
@@ -87,7 +90,10 @@ class Sweep:
 
     def _network_columns(self, contender: str, shape: tuple[int, int, int]) -> Row:
         network, width = self.spec.network_of(contender), self.spec.width_of(contender)
-        cost = complexity(network, classes=len(self.splits.classes), width=width, image_shape=shape)
+        try:
+            cost = complexity(network, classes=len(self.splits.classes), width=width, image_shape=shape)
+        except ValueError as error:
+            raise DataError(f"{self.splits.name}: {error}; --set data.image_size=... resizes them") from error
         return {
             "contender": contender,
             "network": network,
@@ -117,7 +123,7 @@ class Sweep:
         def varies(trial: Trial) -> str:
             candidate = searcher.candidate(trial.trial_id)
             suffix = f" (pass {candidate.axis_pass})" if candidate.axis_pass > 1 else ""
-            return f"{candidate.axis}={_text(candidate.config[candidate.axis])}{suffix}"
+            return f"{candidate.axis}={candidate.config[candidate.axis]}{suffix}"
 
         def describe(trial: Trial) -> Row:
             candidate = searcher.candidate(trial.trial_id)
@@ -135,7 +141,7 @@ class Sweep:
                 config, score = best
                 winners[contender] = {axis: config[axis] for axis in spec.search.axes}
                 self._mark_winner(contender, winners[contender])
-                chosen = ", ".join(f"{axis} {_text(value)}" for axis, value in winners[contender].items())
+                chosen = ", ".join(f"{axis} {value}" for axis, value in winners[contender].items())
                 notes.append(f"{contender}: {chosen} ({spec.search.metric} {score:.4g})")
             return tuple(notes)
 
@@ -180,9 +186,8 @@ class Sweep:
             if result.error is None and result.checkpoint is not None and not result.metrics.get("diverged"):
                 contender, seed = result.config["contender"], result.config["seed"]
                 path = self.store.paths.weights(contender, seed)
-                path.parent.mkdir(exist_ok=True)
                 with result.checkpoint.as_directory() as folder:
-                    path.write_bytes((Path(folder) / CHECKPOINT_FILE).read_bytes())
+                    write_atomically(path, (Path(folder) / CHECKPOINT_FILE).read_bytes())
                 weights.setdefault(contender, path)
         return weights
 
@@ -290,9 +295,18 @@ class Sweep:
         return results
 
 
-def _text(value: Any) -> str:
-    """A setting as a person writes it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _in_background(work: Callable[[], Splits]) -> Future[Splits]:
+    """Begin work in a thread that nobody waits for when the sweep is interrupted (an executor's threads are joined)."""
+    future: Future[Splits] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # whoever asks for the result gets it
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def run_sweep(
@@ -319,12 +333,11 @@ def run_sweep(
     store = RunStore(paths, {"sweep": spec.name, "contenders": json.dumps(list(spec.networks))})
     store.flush()
     # The images are read while Ray starts: each takes seconds.
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(load_splits, spec.data)
-        with cluster(address, verbose=verbose):
-            sweep = Sweep(spec, reading.result(), store, listen, verbose=verbose)
-            try:
-                sweep.time(sweep.train(sweep.search()))
-            finally:
-                store.end()
+    reading = _in_background(lambda: load_splits(spec.data))
+    with cluster(address, verbose=verbose):
+        sweep = Sweep(spec, reading.result(), store, listen, verbose=verbose)
+        try:
+            sweep.time(sweep.train(sweep.search()))
+        finally:
+            store.end()
     return [row for stage in ("search", "train", "time") for row in store.trials(stage) if row["status"] == "failed"]

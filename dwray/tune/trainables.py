@@ -30,7 +30,11 @@ def prepare_worker(threads: int) -> torch.device:
     """Set a worker process up for a trial, and name the device that Ray gave it."""
     keep_freed_memory()
     torch.set_num_threads(threads)
-    return torch.device("cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu")
+    if not ray.get_gpu_ids():
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise RuntimeError("Ray gave this trial a GPU that torch cannot use: check its driver, and torch's CUDA")
+    return torch.device("cuda")
 
 
 def where(device: torch.device) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_a_single_network_can_be_timed() -> None:
     assert [(record.network, record.number) for record in timed(networks)] == [("mine", n) for n in (1, 2, 3)]
 
 
-@pytest.mark.parametrize(("warmup_batches", "warmed"), [(0, 0), (2, 2), (3, 3), (50, 3)])
+@pytest.mark.parametrize(("warmup_batches", "warmed"), [(0, 0), (2, 3), (3, 4), (50, 4)])
 def test_warm_up_batches_are_run_and_not_recorded(warmup_batches: int, warmed: int) -> None:
     networks = pair()
     watch = Watch(networks)
@@ -85,13 +85,15 @@ def test_warm_up_batches_are_run_and_not_recorded(warmup_batches: int, warmed: i
     turns = ["ConvNet", "DepthwiseConvNet", "DepthwiseConvNet", "ConvNet"]
     expected = ["ConvNet"] * warmed + ["DepthwiseConvNet"] * warmed
     assert order == expected + [name for name in turns for _ in range(3)]
+    if warmed:
+        assert watch.seen[warmed - 1][1] == 2, "the last batch is smaller, and was warmed up for"
 
 
 def test_all_is_run_in_evaluation_mode_without_gradients() -> None:
     networks = pair()
     watch = Watch(networks)
     timed(networks, warmup_batches=1)
-    assert len(watch.seen) == 2 * (1 + 3 * 3)
+    assert len(watch.seen) == 2 * (1 + 1 + 3 * 3)
     assert not any(training or gradients for _, _, training, gradients in watch.seen)
 
 

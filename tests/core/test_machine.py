@@ -135,6 +135,8 @@ def test_the_environment_is_plain_json() -> None:
         "cpu",
         "cpu_cores",
         "gpus",
+        "cudnn_allow_tf32",
+        "matmul_allow_tf32",
     }
 
 

@@ -3,6 +3,8 @@
 import io
 import re
 import shutil
+import sys
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -159,6 +161,36 @@ def test_the_live_table_shows_a_trials_network_what_varies_and_its_pace_at_80_co
     assert "21 trials ended of at most 30, 1 running" in drawn
     assert re.search(r"DepthwiseConvNet +weight_decay=0.0005 .*failed", drawn)
     assert "…" not in drawn
+
+
+def test_the_live_table_can_be_drawn_while_it_is_told_of_more() -> None:
+    live = LiveDisplay(Console(file=io.StringIO(), width=80, force_terminal=True))
+    drawing = Console(file=io.StringIO(), width=80)
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def draw() -> None:
+        try:
+            while not stop.is_set():
+                drawing.print(live._draw())
+        except BaseException as error:
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    drawer = threading.Thread(target=draw)
+    drawer.start()
+    try:
+        for _ in range(30):
+            live(StageProgress("search", 30))
+            for number in range(30):
+                live(TrialProgress(str(number), "x", "running", contender="ConvNet"))
+            live(StageProgress("search", ended=True))
+    finally:
+        stop.set()
+        drawer.join()
+        sys.setswitchinterval(interval)
+    assert failures == []
 
 
 def test_a_quiet_display_says_nothing() -> None:

@@ -160,11 +160,16 @@ def test_fixed_trials_are_given_once_each_also_after_a_restore(tmp_path: Path) -
     again.restore(str(tmp_path / "state.pkl"))
     assert again.suggest("t2") == {"a": 2}
     assert again.suggest("t3") == Searcher.FINISHED
+    again.on_trial_complete("t1")
+    assert not again.finished, "given out is not ended"
+    again.on_trial_complete("t2", error=True)
+    assert again.finished
 
 
 def test_too_few_samples_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
     search = LinearSearch({"lr": [1, 2, 3]}, metric="score", mode="max")
-    search.set_search_properties(None, None, {"width": 1}, num_samples=3)
+    search.set_search_properties("loss", "min", {"width": 1}, num_samples=3)
+    assert (search.metric, search.mode) == ("score", "max"), "what the constructor was told stays"
     assert caplog.text == ""
     search.set_search_properties(None, None, {"width": 1}, num_samples=1)
     assert "num_samples=1 ends the search early: it takes up to 3 trials" in caplog.text

@@ -251,3 +251,30 @@ def test_an_interrupted_sweep_keeps_what_it_has(ray_cluster: None, tmp_path: Pat
     assert len([row for row in records.of_stage("search") if row["status"] == "completed"]) == 6
     assert {row["status"] for row in records.of_stage("train")} <= {"interrupted", "completed"}
     assert "interrupted" in {row["status"] for row in records.of_stage("train")}
+
+
+def test_ctrl_c_before_the_first_trial_of_a_stage_starts_is_no_success(ray_cluster: None, tmp_path: Path) -> None:
+    class Interrupter(list):  # type: ignore[type-arg]
+        def append(self, progress: TrialProgress | StageProgress) -> None:
+            super().append(progress)
+            if isinstance(progress, TrialProgress) and progress.status == "running" and progress.iteration == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    told: Told = Interrupter()
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tiny(search={}), tmp_path, told)
+    assert [each.stage for each in told if isinstance(each, StageProgress)] == ["train"], "no later stage began"
+
+
+def test_images_that_the_networks_cannot_take_are_bad_data(ray_cluster: None, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            (tmp_path / "data" / part / name).mkdir(parents=True)
+            for number in range(4):
+                colour = (40 * number, 200 if name == "a" else 10, 90)
+                Image.new("RGB", (6, 6), colour).save(tmp_path / "data" / part / name / f"{number}.png")
+    spec = tiny(data={"source": "image_folder", "root": str(tmp_path / "data"), "validation_fraction": 0.25})
+    with pytest.raises(DataError, match="images must be at least 8x8.*--set data.image_size"):
+        sweep(spec, tmp_path)
