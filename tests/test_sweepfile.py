@@ -175,7 +175,8 @@ def test_settings_of_a_network_are_checked_together() -> None:
 def test_yaml_merges_are_understood(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "networks:\n  ConvNet: &own {width: 0.5, training: {epochs: 3}}\n  DepthwiseConvNet:\n    <<: *own\n    width: 1\n"
+        "networks:\n  ConvNet: &own {width: 0.5, training: {epochs: 3}}\n"
+        "  DepthwiseConvNet:\n    <<: *own\n    width: 1\n"
     )
     spec = resolve(str(path))
     assert (spec.width_of("DepthwiseConvNet"), spec.training_of("DepthwiseConvNet").epochs) == (1, 3)
