@@ -85,7 +85,7 @@ def test_the_plan_is_printed_and_a_dry_run_starts_nothing(tmp_path: Path) -> Non
     planned = dwray("plan", "digits", folder=tmp_path)
     assert planned.returncode == 0
     assert planned.stdout == dwray("sweep", "digits", "--dry-run", folder=tmp_path).stdout
-    assert "train   4 trials, 48 epochs" in planned.stdout
+    assert "train   4 trials, 56 epochs" in planned.stdout
     stages = json.loads(dwray("plan", "digits", "--json", folder=tmp_path).stdout)["stages"]
     assert [stage["stage"] for stage in stages] == ["search", "train", "time"]
     assert list(tmp_path.iterdir()) == [], "nothing was written"
