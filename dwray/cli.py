@@ -12,7 +12,12 @@ import dwray
 from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TRIALS_FAILED, UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from dwray.core.complexity import Complexity
+    from dwray.paths import RunPaths
+    from dwray.results.records import Records
+    from dwray.results.table import Table
     from dwray.search.plan import StagePlan
     from dwray.spec import SweepSpec
 
@@ -91,7 +96,7 @@ def sweep(
     from dwray.paths import RunPaths
     from dwray.report.display import display
     from dwray.report.documents import write_report
-    from dwray.report.terminal import print_failures, print_tables
+    from dwray.report.terminal import print_failures
     from dwray.results.store import write_atomically, write_json
     from dwray.spec import to_plain
     from dwray.tune.stages import run_sweep
@@ -125,9 +130,7 @@ def sweep(
         click.echo(paths.folder)
         print_failures(Console(stderr=True), records.failed)
     else:
-        print_tables(console, tables)
-        print_failures(console, records.failed)
-        console.print(f"\nreport: {paths.html}", soft_wrap=True, highlight=False, markup=False)
+        _print_report(console, paths, records, tables)
     if failed:
         context.exit(EXIT_TRIALS_FAILED)
 
@@ -155,7 +158,6 @@ def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool
 
     from dwray.paths import RunPaths
     from dwray.report.documents import write_report
-    from dwray.report.terminal import print_failures, print_tables
 
     paths = RunPaths.find(run, runs_dir)
     records, tables = write_report(paths)
@@ -164,10 +166,7 @@ def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool
     elif quiet:
         click.echo(paths.html)
     else:
-        console = Console()
-        print_tables(console, tables)
-        print_failures(console, records.failed)
-        console.print(f"\nreport: {paths.html}", soft_wrap=True, highlight=False, markup=False)
+        _print_report(Console(), paths, records, tables)
     if open_page:
         click.launch(paths.html.as_uri())
 
@@ -194,6 +193,15 @@ def networks(names: tuple[str, ...], classes: int, size: int, width: float, as_j
         return
     for cost in costs:
         _print_complexity(cost)
+
+
+def _print_report(console: "Console", paths: "RunPaths", records: "Records", tables: "list[Table]") -> None:
+    """The tables, what failed, and where the page is."""
+    from dwray.report.terminal import print_failures, print_tables
+
+    print_tables(console, tables)
+    print_failures(console, records.failed)
+    console.print(f"\nreport: {paths.html}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _complexity_json(cost: "Complexity") -> dict[str, Any]:

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dwray.results.progress import StageProgress, TrialProgress
+from dwray.results.progress import Listener, StageProgress, TrialProgress
 
 STYLES = {
     "running": "cyan",
@@ -24,13 +23,6 @@ SHORT = {"completed": "done"}
 
 KEPT_ROWS = 12
 """Ended trials that stay in the live table; the records have them all."""
-
-
-class Display(Protocol):
-    """Something that is told of progress."""
-
-    def __call__(self, progress: TrialProgress | StageProgress) -> None:
-        """Take note of it."""
 
 
 def duration(seconds: float | None) -> str:
@@ -174,7 +166,7 @@ class LiveDisplay:
 
 
 @contextmanager
-def display(console: Console, *, quiet: bool) -> Iterator[Display]:
+def display(console: Console, *, quiet: bool) -> Iterator[Listener]:
     """The display that suits a console; a quiet one says nothing."""
     if quiet:
         yield lambda progress: None

@@ -40,9 +40,9 @@ class Records:
             identity,
         )
 
-    def of_stage(self, stage: str) -> list[dict[str, Any]]:
-        """The trials of a stage."""
-        return [row for row in self.trials if row["stage"] == stage]
+    def of_stage(self, stage: str, contender: str | None = None) -> list[dict[str, Any]]:
+        """The trials of a stage, of all contenders or of one."""
+        return [row for row in self.trials if row["stage"] == stage and contender in (None, row["contender"])]
 
     @property
     def contenders(self) -> list[str]:

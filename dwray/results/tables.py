@@ -46,12 +46,9 @@ def _settings(records: Records) -> Table:
     axes = (*always, *(axis for axis in searched_axes if axis not in always))
     rows = []
     for contender in records.contenders:
-        trained = next((row for row in records.of_stage("train") if row["contender"] == contender), None)
-        won = next(
-            (row for row in records.of_stage("search") if row["contender"] == contender and row["winner"]),
-            None,
-        )
-        searched = [row for row in records.of_stage("search") if row["contender"] == contender]
+        trained = next(iter(records.of_stage("train", contender)), None)
+        searched = records.of_stage("search", contender)
+        won = next((row for row in searched if row["winner"]), None)
         if trained is None:
             continue
         rows.append(
@@ -84,7 +81,7 @@ def _settings(records: Records) -> Table:
 def _accuracy(records: Records) -> Table:
     rows = []
     for contender in records.contenders:
-        runs = [row for row in records.of_stage("train") if row["contender"] == contender]
+        runs = records.of_stage("train", contender)
         done = [row for row in runs if row["status"] == "completed"]
         test = [row["test_accuracy_percent"] for row in done]
         rows.append(
@@ -123,9 +120,7 @@ def _accuracy(records: Records) -> Table:
 def _training_time(records: Records) -> Table:
     rows = []
     for contender in records.contenders:
-        runs = [
-            row for row in records.of_stage("train") if row["contender"] == contender and row["status"] == "completed"
-        ]
+        runs = [row for row in records.of_stage("train", contender) if row["status"] == "completed"]
         ids = {row["trial_id"] for row in runs}
         epochs = [row for row in records.epochs if row["trial_id"] in ids]
         passes = total(row["train_seconds"] + row["validation_seconds"] for row in epochs)

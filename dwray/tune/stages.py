@@ -20,6 +20,7 @@ from dwray.errors import DataError
 from dwray.paths import RunPaths
 from dwray.results.progress import Listener, StageProgress
 from dwray.results.store import RunStore, write_atomically
+from dwray.results.table import Row
 from dwray.search.plan import plan, search_epochs
 from dwray.spec import SweepSpec
 from dwray.tune.callbacks import RecordWriter, TimingReporter
@@ -27,8 +28,6 @@ from dwray.tune.cluster import check_fits, check_shared, cluster, nodes, smalles
 from dwray.tune.experiment import make_tuner
 from dwray.tune.searcher import FixedTrials, LinearSearch
 from dwray.tune.trainables import CHECKPOINT_FILE, TRAINING_SETTINGS, TimeTrial, TrainTrial
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
