@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 import dwray
-from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TRIALS_FAILED, UserError
+from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, SpecError, UserError
 
 if TYPE_CHECKING:
+    import torch
     from rich.console import Console
 
     from dwray.core.complexity import Complexity
+    from dwray.core.testtime import Plan
     from dwray.paths import RunPaths
     from dwray.results.records import Records
     from dwray.results.table import Table
@@ -25,7 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EPILOG = """\b
 Exit codes: 0 all well; 1 the command failed; 2 wrong usage or an invalid
-sweep file; 3 finished, but some trials failed; 130 interrupted."""
+sweep file; 3 finished, but some trials failed; 4 finished, but a timing did
+not have its device to itself; 130 interrupted."""
 
 
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -47,6 +50,7 @@ _SWEEP = _options(
     ),
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_WIDTH = click.FloatRange(min=0, max=64, min_open=True)
 _RUNS_DIR = click.option(
     "--runs-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -99,7 +103,7 @@ def sweep(
     from dwray.report.terminal import print_failures
     from dwray.results.store import write_atomically, write_json
     from dwray.spec import to_plain
-    from dwray.tune.stages import run_sweep
+    from dwray.tune.sweep import run_sweep
 
     # A file of its own: sys.stdout is redirected while torchvision downloads in another thread.
     console = Console(file=sys.stderr if as_json else sys.stdout)
@@ -131,8 +135,17 @@ def sweep(
         print_failures(Console(stderr=True), records.failed)
     else:
         _print_report(console, paths, records, tables)
+    disturbed = records.disturbed_timings
+    if disturbed:
+        click.echo(
+            f"dwray: {len(disturbed)} of the timings were not alone on their device: {disturbed[0]['disturbance']}; "
+            "end what else runs there and sweep again (timings.parquet marks them in its column exclusive)",
+            err=True,
+        )
     if failed:
         context.exit(EXIT_TRIALS_FAILED)
+    if disturbed:
+        context.exit(EXIT_NOT_EXCLUSIVE)
 
 
 @cli.command(epilog=EPILOG)
@@ -195,10 +208,116 @@ def networks(names: tuple[str, ...], classes: int, size: int, width: float, as_j
         _print_complexity(cost)
 
 
+@cli.command(name="time", epilog=EPILOG)
+@click.argument("names", metavar="[NETWORK]...", nargs=-1)
+@click.option("--batch-sizes", default="256,4", show_default=True, help="Batch sizes to time, comma-separated.")
+@click.option("--device", help="cpu, cuda or cuda:N; by default the GPU, if there is one.")
+@click.option("--width", type=_WIDTH, default=1.0, show_default=True, help="Width multiplier.")
+@click.option("--classes", type=click.IntRange(min=1), default=100, show_default=True, help="Number of outputs.")
+@click.option("--size", type=click.IntRange(min=8), default=32, show_default=True, help="Pixels a side of the image.")
+@click.option("--images", type=click.IntRange(min=1), help="Images in a pass; by default 10000 on a GPU, 256 on a CPU.")
+@click.option("--passes", type=click.IntRange(min=1), default=10, show_default=True, help="Timed passes.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default as many as torch takes.")
+@click.option("--modes", help="Of float32-eager, float32-compiled, bfloat16-eager, bfloat16-compiled; by default all.")
+@click.option(
+    "--max-batch", type=click.IntRange(min=1), help="Search the crossover up to here; by default 1024 (GPU), 256 (CPU)."
+)
+@click.option("--no-crossover", is_flag=True, help="Time the batch sizes alone.")
+@_JSON
+def time_(names: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Time untrained networks on random images, and find the batch size at which the faster one changes.
+
+    A timing that shared its processor or GPU with others ends with exit code 4; two networks have a crossover.
+    """
+    from dwray.core.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    import torch
+    from rich.console import Console
+
+    from dwray.core.testtime import measure
+    from dwray.report import testtime
+    from dwray.report.terminal import print_tables
+
+    names = names or ("ConvNet", "DepthwiseConvNet")
+    plan = _time_plan(names, options)
+    if options["threads"]:
+        torch.set_num_threads(options["threads"])
+    measured = measure(
+        names,
+        plan,
+        classes=options["classes"],
+        width=options["width"],
+        listen=lambda line: click.echo(line, err=True) if sys.stderr.isatty() else None,
+    )
+    if as_json:
+        _print_json(testtime.to_json(measured))
+    else:
+        console = Console()
+        console.print(testtime.headline(measured), soft_wrap=True, highlight=False, markup=False)
+        print_tables(console, testtime.tables(measured))
+    if line := testtime.disturbed(measured):
+        click.echo(f"dwray: {line}", err=True)
+        click.get_current_context().exit(EXIT_NOT_EXCLUSIVE)
+
+
+def _time_plan(names: tuple[str, ...], options: dict[str, Any]) -> "Plan":
+    """The options of `dwray time` as a plan; what cannot be is an error of one line."""
+    import torch
+
+    from dwray.core.modes import MODES
+    from dwray.core.networks import NETWORKS
+    from dwray.core.testtime import Plan
+    from dwray.spec import near
+
+    for name in names:
+        if name not in NETWORKS:
+            raise SpecError(f"there is no network {name!r}{near(name, NETWORKS)}")
+        if names.count(name) > 1:
+            raise SpecError(f"network {name!r} is given twice")
+    modes = _listed(options["modes"]) if options["modes"] is not None else tuple(MODES)
+    for mode in modes:
+        if mode not in MODES:
+            raise SpecError(f"--modes: there is no mode {mode!r}{near(mode, MODES)}")
+    sizes = _listed(options["batch_sizes"])
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise SpecError(
+            f"--batch-sizes must be whole numbers from 1, separated by commas, not {options['batch_sizes']!r}"
+        )
+    device = _device(options["device"] or ("cuda" if torch.cuda.is_available() else "cpu"))
+    on_gpu = device.type == "cuda"
+    max_batch = options["max_batch"] or (1024 if on_gpu else 256)
+    return Plan(
+        device=device,
+        size=options["size"],
+        batch_sizes=tuple(dict.fromkeys(map(int, sizes))),
+        images=options["images"] or (10_000 if on_gpu else 256),
+        passes=options["passes"],
+        modes=tuple(MODES[mode] for mode in dict.fromkeys(modes)),
+        max_batch=None if options["no_crossover"] else max_batch,
+    )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _device(name: str) -> "torch.device":
+    """A device that is there."""
+    import torch
+
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    known = ["cpu", *(["cuda"] if gpus else []), *gpus]
+    if name not in known:
+        raise SpecError(f"--device: there is no device {name!r} here; there are: {', '.join(known)}")
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
 def _print_report(console: "Console", paths: "RunPaths", records: "Records", tables: "list[Table]") -> None:
     """The tables, what failed, and where the page is."""
-    from dwray.report.terminal import print_failures, print_tables
+    from dwray.report.terminal import print_failures, print_provenance, print_tables
 
+    print_provenance(console, records)
     print_tables(console, tables)
     print_failures(console, records.failed)
     console.print(f"\nreport: {paths.html}", soft_wrap=True, highlight=False, markup=False)

@@ -8,6 +8,8 @@ EXIT_USAGE = 2
 """Wrong usage or an invalid sweep file (click's own code for the same)."""
 EXIT_TRIALS_FAILED = 3
 """The sweep finished, but some trials failed."""
+EXIT_NOT_EXCLUSIVE = 4
+"""All well, but a timing did not have its device to itself."""
 EXIT_INTERRUPTED = 130
 """Stopped by Ctrl-C (128 + SIGINT, as shells count it)."""
 

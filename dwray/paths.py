@@ -102,9 +102,13 @@ class RunPaths:
         """One of the paper's tables."""
         return self.folder / "tables" / f"{name}.parquet"
 
-    def weights(self, network: str, seed: int) -> Path:
-        """A trained winner, as core.checkpoint writes it."""
-        return self.folder / "checkpoints" / f"{network}-seed{seed}.pt"
+    def figure(self, name: str, suffix: str = "svg") -> Path:
+        """One of the paper's figures; as svg, or as pdf for LaTeX."""
+        return self.folder / "figures" / f"{name}.{suffix}"
+
+    def weights(self, network: str, seed: int, erratum: str = "") -> Path:
+        """A trained winner, as core.checkpoint writes it; ``erratum`` names the switch that was turned for it."""
+        return self.folder / "checkpoints" / ("-".join(filter(None, (network, f"seed{seed}", erratum))) + ".pt")
 
     @property
     def markdown(self) -> Path:
@@ -115,3 +119,8 @@ class RunPaths:
     def html(self) -> Path:
         """The report as one self-contained page."""
         return self.folder / "report.html"
+
+    @property
+    def latex(self) -> Path:
+        """The report as LaTeX."""
+        return self.folder / "report.tex"

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from dwray.core.config import DataConfig, FieldError, TimingConfig, TrainingConfig
+from dwray.core.config import (
+    PROTOCOLS,
+    SWITCHES,
+    DataConfig,
+    FieldError,
+    ProtocolConfig,
+    TimingConfig,
+    TrainingConfig,
+)
 from dwray.errors import SpecError
 
 AxisValue = bool | int | float | str
@@ -97,6 +105,11 @@ class SweepSpec(_Section):
     """Width multiplier of every network (MobileNet's alpha)."""
     data: DataConfig = DataConfig()
     """The images."""
+    protocol: ProtocolConfig = PROTOCOLS["corrected"]
+    """How the experiment is done: ``corrected``, ``paper`` (as the notebooks did it), or either as ``base`` beside
+    switches of its own."""
+    errata: list[str] = []
+    """Switches of the protocol to turn, one at a time: each is measured beside the protocol itself."""
     training: TrainingConfig = TrainingConfig()
     """How a network is trained: the start of the search, and what it does not vary."""
     search: SearchSpec = SearchSpec()
@@ -107,6 +120,10 @@ class SweepSpec(_Section):
     """The test-time protocol; null leaves it out."""
     resources: ResourcesSpec = ResourcesSpec()
     """What a trial is given."""
+    compare_with: Literal["cifar10", "cifar100"] | None = None
+    """Which of the paper's experiments is put beside the measurements; none by default."""
+    target_accuracy_percent: float | None = Field(default=None, gt=0, lt=100)
+    """Validation accuracy whose first epoch is reported; by default the highest that all trainings reached."""
 
     @field_validator("networks", mode="before")
     @classmethod
@@ -120,12 +137,53 @@ class SweepSpec(_Section):
             return {name: {} if settings is None else settings for name, settings in value.items()}
         return value
 
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _switches_of_the_base(cls, value: object) -> object:
+        """A name alone is that protocol; a section's switches are its base's unless it says otherwise."""
+        if isinstance(value, str):
+            value = {"base": value}
+        if isinstance(value, dict):
+            base = value.get("base", "corrected")
+            if isinstance(base, str) and base not in PROTOCOLS:
+                raise FieldError("base", f"there is no protocol {base!r}{near(base, PROTOCOLS)}")
+            if isinstance(base, str):
+                return {**dataclasses.asdict(PROTOCOLS[base]), **value}
+        return value
+
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, value: list[int]) -> list[int]:
         if len(set(value)) < len(value):
             raise ValueError(f"gives a seed twice: {value}")
         return value
+
+    @field_validator("errata")
+    @classmethod
+    def _errata_are_switches(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in SWITCHES:
+                raise ValueError(f"there is no switch {name!r} of the protocol{near(name, SWITCHES)}")
+        if len(set(value)) < len(value):
+            raise ValueError(f"names a switch twice: {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _protocols_can_be_timed(self) -> "SweepSpec":
+        if self.timing is None:
+            return self
+        for protocol in self.protocols:
+            if protocol.loader_in_test_time not in self.timing.loader:
+                raise FieldError(
+                    "timing.loader",
+                    f"must have {str(protocol.loader_in_test_time).lower()}: the protocol"
+                    f" ({protocol}) counts that test time",
+                )
+            if protocol.batch_statistics_at_test and 1 in self.timing.batch_sizes:
+                raise FieldError(
+                    "timing.batch_sizes", "must be at least 2 under batch_statistics_at_test: one image has no variance"
+                )
+        return self
 
     @model_validator(mode="after")
     def _every_configuration_is_valid(self) -> "SweepSpec":
@@ -160,6 +218,11 @@ class SweepSpec(_Section):
             if isinstance(cause, FieldError):
                 raise FieldError(f"{section}.{cause.field}", cause.problem) from error
             raise FieldError(f"{section}.{first['loc'][-1]}", sentence(first)) from error
+
+    @property
+    def protocols(self) -> list[ProtocolConfig]:
+        """The protocol, and what it is with each switch of ``errata`` turned."""
+        return [self.protocol, *(self.protocol.turn(switch) for switch in self.errata)]
 
     def network_of(self, label: str) -> str:
         """The registry's name of a contender."""

@@ -126,6 +126,8 @@ def _override(values: dict[str, Any], override: str) -> None:
             inner = {}
         elif path[:depth] == ["networks"] and isinstance(inner, list):
             inner = {name: {} for name in inner}
+        elif path[:depth] == ["protocol"] and isinstance(inner, str):
+            inner = {"base": inner}
         if not isinstance(inner, dict):
             raise SpecError(f"--set {override}: {'.'.join(path[:depth])} is a value, not a section")
         section[part] = inner

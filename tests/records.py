@@ -1,10 +1,12 @@
 """A run's records made by hand, with figures that are easy to check."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dwray.core.config import PROTOCOLS, TRAINING_SWITCHES, ProtocolConfig
 from dwray.paths import RunPaths
 from dwray.results.store import RunStore
 
@@ -14,13 +16,40 @@ NETWORK = {
     "B": {"contender": "B", "network": "DepthwiseConvNet", "width": 0.5, "parameters": 1_000, "macs": 2_000},
 }
 SETTINGS = {"epochs": 2, "batch_size": 32, "initial_lr": 0.1, "lr_decay": 0.9, "weight_decay": 0.0}
-RAN = {"dataset": "digits", "synthetic": False, "device": "some CPU", "threads": 2, "host": "here", "started_at": NOW}
+RAN = {
+    "dataset": "digits",
+    "synthetic": False,
+    "device": "some CPU",
+    "threads": 2,
+    "host": "here",
+    "started_at": NOW,
+    "classes": 10,
+}
+
+
+def identity(
+    name: str, contenders: list[str], *, protocol: ProtocolConfig = PROTOCOLS["corrected"], **more: str
+) -> dict[str, str]:
+    """Metadata as a sweep writes it."""
+    return {
+        "sweep": name,
+        "contenders": json.dumps(contenders),
+        "protocol": json.dumps(dataclasses.asdict(protocol)),
+        "errata": "[]",
+        "compare_with": "",
+        "target_accuracy_percent": "",
+        **more,
+    }
+
+
+SWITCHED = {switch: getattr(PROTOCOLS["corrected"], switch) for switch in TRAINING_SWITCHES}
+ALONE = {"batch_statistics": False, "notebook_loader": False, "exclusive": True}
 
 
 def make_run(runs: Path, *, synthetic: bool = False, name: str = "hand") -> RunPaths:
     """A search, three trainings (one of them failed) and eight timed passes, as if a sweep had written them."""
     paths = RunPaths.create(runs, name)
-    store = RunStore(paths, {"sweep": name, "contenders": json.dumps(["A", "B"])})
+    store = RunStore(paths, identity(name, ["A", "B"]))
     ran: dict[str, Any] = {**RAN, "synthetic": synthetic}
     for number, (rate, accuracy) in enumerate([(0.1, 80.0), (0.2, 70.0)]):
         store.update_trial(
@@ -52,8 +81,12 @@ def make_run(runs: Path, *, synthetic: bool = False, name: str = "hand") -> RunP
             epochs_done=2 if test else None,
             error=None if test else "RuntimeError: [bold]out of | memory[/bold] <b>",
             failures=0 if test else 2,
+            batch_statistics_test_accuracy_percent=test,
+            best_epoch=2 if test else None,
+            best_validation_accuracy_percent=test,
             **NETWORK[contender],
             **SETTINGS,
+            **SWITCHED,
             **ran,
         )
     for trial, seconds in (("t0", (1.0, 3.0)), ("t1", (2.0, 2.0))):
@@ -90,6 +123,7 @@ def make_run(runs: Path, *, synthetic: bool = False, name: str = "hand") -> RunP
                     "device": "some CPU",
                     "threads": 2,
                     "synthetic": synthetic,
+                    **ALONE,
                 }
             )
     store.end()

@@ -4,14 +4,17 @@ Nothing is decoded, copied or normalised image by image: a batch is gathered, au
 the device that trains (after cifar10-airbench's ``airbench/utils.py``).
 """
 
+import itertools
+import statistics
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dwray.core.data import Images
+from dwray.core.data import Images, Splits
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
@@ -19,6 +22,41 @@ def as_tensor(array: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
+
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's channels (torchvision's models are trained with them)."""
+
+
+def normalisation(splits: Splits, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in units of 0..1.
+
+    Args:
+        splits: The images.
+        name: ``dataset`` for the training set's own, ``imagenet`` for ImageNet's (grey: the mean of the three).
+
+    Raises:
+        ValueError: ImageNet has nothing to say of images with another number of channels.
+    """
+    if name == "dataset":
+        return splits.mean, splits.std
+    channels = splits.train.pixels.shape[3]
+    if channels == 3:
+        return IMAGENET_MEAN, IMAGENET_STD
+    if channels == 1:
+        return (statistics.fmean(IMAGENET_MEAN),), (statistics.fmean(IMAGENET_STD),)
+    raise ValueError(f"normalisation: imagenet is for images of 3 channels or 1, not {channels}")
+
+
+def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
+    """Where batches begin and end; a last batch of a single image joins the one before it.
+
+    Batch norm in training mode has no variance over one value.
+    """
+    starts = list(range(0, count, batch_size))
+    if batch_size > 1 and len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return list(itertools.pairwise([*starts, count]))
 
 
 class Normalize:
@@ -47,6 +85,22 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(state >> 1)  # manual_seed takes a signed 64-bit number
 
 
+class ImageSet(Protocol):
+    """What training and evaluation need of a set of images: its batches, on a device."""
+
+    device: torch.device
+
+    def __len__(self) -> int: ...
+
+    def ordered(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches (inputs (n, C, H, W) float32, labels (n,) int64) in the stored order."""
+
+    def shuffled(
+        self, batch_size: int, generator: torch.Generator, *, crop_padding: int = 0, flip: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of batches in random order, augmented."""
+
+
 class ResidentImages:
     """Images on a device, as uint8, with the labels beside them.
 
@@ -66,17 +120,14 @@ class ResidentImages:
         return len(self.labels)
 
     def ordered(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches (inputs (n, C, H, W) float32, labels (n,) int64) in the stored order; the last may be smaller."""
-        for start in range(0, len(self), batch_size):
-            pixels = self.pixels[start : start + batch_size]
-            yield self.normalize(pixels), self.labels[start : start + batch_size]
+        """Batches (inputs (n, C, H, W) float32, labels (n,) int64) in the stored order, cut by :func:`batch_bounds`."""
+        for start, end in batch_bounds(len(self), batch_size):
+            yield self.normalize(self.pixels[start:end]), self.labels[start:end]
 
     def shuffled(
         self, batch_size: int, generator: torch.Generator, *, crop_padding: int = 0, flip: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of batches in random order, augmented; shapes as :meth:`ordered`.
-
-        A last batch of a single image joins the one before it: batch norm has no variance over one value.
 
         Args:
             batch_size: Images a batch, at least 2.
@@ -91,10 +142,7 @@ class ResidentImages:
             shifts = torch.randint(0, 2 * crop_padding + 1, (2, count), generator=generator).to(self.device)
         if flip:
             mirrored = (torch.rand(count, generator=generator) < 0.5).to(self.device)
-        starts = list(range(0, count, batch_size))
-        if len(starts) > 1 and count - starts[-1] == 1:
-            starts.pop()
-        for start, end in zip(starts, [*starts[1:], count], strict=True):
+        for start, end in batch_bounds(count, batch_size):
             chosen = order[start:end]
             pixels = self.pixels.index_select(0, chosen)
             if shifts is not None or mirrored is not None:

@@ -6,7 +6,7 @@ from here), so a setting has one name, one default and one description.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 PYDANTIC_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -119,6 +119,81 @@ class TrainingConfig:
             "nesterov",
             "needs a momentum above 0; set nesterov: false",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolConfig:
+    """How the experiment is done: every flaw of the paper's notebooks is a switch, mended by default."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = PYDANTIC_CONFIG
+
+    base: str = "corrected"
+    """Entry of PROTOCOLS that gives every switch its value, unless it is set beside it."""
+    momentum_reset_each_epoch: bool = False
+    """The optimizer is made anew every epoch, so that its momentum starts from zero."""
+    tune_on_test_set: bool = False
+    """The test set is the validation set too, and nothing is held out of the training set."""
+    normalisation: str = "dataset"
+    """Mean and standard deviation of each channel: the ``dataset``'s own, or those of ``imagenet``."""
+    notebook_loader: bool = False
+    """Batches are made as the notebooks made them, image by image in two worker processes."""
+    validation_loss_over_batches_minus_one: bool = False
+    """The validation loss is the sum of the batches' means over their number less one."""
+    batch_statistics_at_test: bool = False
+    """Batch norm stays in training mode for the test accuracy and for the timed passes."""
+    loader_in_test_time: bool = False
+    """The test time that counts has the making of the batches in it; both kinds are measured (``timing.loader``)."""
+
+    def __post_init__(self) -> None:
+        _require(self.base in ("corrected", "paper"), "base", f"knows corrected and paper, not {self.base!r}")
+        _require(
+            self.normalisation in ("dataset", "imagenet"),
+            "normalisation",
+            f"knows dataset and imagenet, not {self.normalisation!r}",
+        )
+
+    @property
+    def turned(self) -> tuple[str, ...]:
+        """The switches whose value is not the base's."""
+        base = PROTOCOLS[self.base]
+        return tuple(name for name in SWITCHES if getattr(self, name) != getattr(base, name))
+
+    def __str__(self) -> str:
+        """The base, and what differs from it."""
+        settings = [f"{name}: {_plain(getattr(self, name))}" for name in self.turned]
+        return self.base + (f" with {', '.join(settings)}" if settings else "")
+
+    def turn(self, switch: str) -> "ProtocolConfig":
+        """This protocol with one switch at its other value: the paper's, or the corrected one where it has that."""
+        here = getattr(self, switch)
+        other = {getattr(protocol, switch) for protocol in PROTOCOLS.values()} - {here}
+        return replace(self, **{switch: other.pop()})
+
+
+def _plain(value: bool | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+SWITCHES = tuple(field.name for field in fields(ProtocolConfig) if field.name != "base")
+"""Every flaw that can be switched, in the order of the experiment."""
+
+TRAINING_SWITCHES = SWITCHES[:5]
+"""Those that change a training or what is written down of it; the others change the test alone."""
+
+PROTOCOLS: Mapping[str, ProtocolConfig] = {
+    "corrected": ProtocolConfig(),
+    "paper": ProtocolConfig(
+        base="paper",
+        momentum_reset_each_epoch=True,
+        tune_on_test_set=True,
+        normalisation="imagenet",
+        notebook_loader=True,
+        validation_loss_over_batches_minus_one=True,
+        batch_statistics_at_test=True,
+        loader_in_test_time=True,
+    ),
+}
+"""``paper``: what the notebooks that the paper cites really did; ``corrected``: each flaw mended."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,12 +107,13 @@ def load(config: DataConfig) -> ImageData:
     return data
 
 
-def split(data: ImageData, config: DataConfig) -> Splits:
+def split(data: ImageData, config: DataConfig, *, tune_on_test_set: bool = False) -> Splits:
     """Hold a validation set out of the training set, and take the statistics of what is left.
 
     Args:
         data: a dataset from :func:`load`.
         config: ``validation_fraction`` and ``split_seed``.
+        tune_on_test_set: Hold nothing out; the test set is the validation set too, as in the notebooks.
 
     Returns:
         The three sets, each in the source's order; the same seed gives the same split. Every class has its
@@ -121,6 +122,8 @@ def split(data: ImageData, config: DataConfig) -> Splits:
     Raises:
         DataError: a class with a single training image, or a channel with a single value.
     """
+    if tune_on_test_set:
+        return _splits(data, data.train, data.test)
     few = np.flatnonzero(np.bincount(data.train.labels, minlength=len(data.classes)) < 2)
     if len(few):
         raise DataError(
@@ -129,7 +132,10 @@ def split(data: ImageData, config: DataConfig) -> Splits:
             "add images, or raise data.max_train_images"
         )
     train_rows, validation_rows = hold_out(data.train.labels, config)
-    train = data.train.rows(train_rows)
+    return _splits(data, data.train.rows(train_rows), data.train.rows(validation_rows))
+
+
+def _splits(data: ImageData, train: Images, validation: Images) -> Splits:
     mean, std = channel_statistics(train.pixels)
     if 0 in std:
         raise DataError(
@@ -140,7 +146,7 @@ def split(data: ImageData, config: DataConfig) -> Splits:
         name=data.name,
         classes=data.classes,
         train=train,
-        validation=data.train.rows(validation_rows),
+        validation=validation,
         test=data.test,
         mean=mean,
         std=std,

@@ -1,11 +1,14 @@
 """Loss and accuracy of a network on a set of images."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from dwray.core.batches import ResidentImages
+from dwray.core.batches import ImageSet
 
 
 @dataclass(frozen=True)
@@ -16,19 +19,58 @@ class Score:
     accuracy_percent: float
 
 
-def evaluate(network: nn.Module, images: ResidentImages, batch_size: int) -> Score:
-    """Score a network in evaluation mode, and leave its mode as it was.
+@contextmanager
+def mode_for_inference(network: nn.Module, *, batch_statistics: bool = False) -> Iterator[None]:
+    """Put a network into evaluation mode, and leave it as it was.
 
-    The mean is over images: a smaller last batch counts by its size (the notebooks divide by batches - 1 instead).
+    Args:
+        network: Its mode and its buffers (batch norm's running statistics) are restored at the end.
+        batch_statistics: Batch norm stays in training mode, as in the notebooks: it normalises by each batch's own
+            statistics, and goes on to average them.
     """
     was_training = network.training
-    network.eval()
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()} if batch_statistics else {}
+    network.train(batch_statistics)
+    try:
+        yield
+    finally:
+        network.train(was_training)
+        for name, buffer in network.named_buffers():
+            if name in buffers:
+                buffer.copy_(buffers[name])
+
+
+def evaluate(
+    network: nn.Module,
+    images: ImageSet,
+    batch_size: int,
+    *,
+    batch_statistics: bool = False,
+    over_batches_minus_one: bool = False,
+) -> Score:
+    """Score a network, and leave it as it was.
+
+    Args:
+        network: On the images' device.
+        images: What to score it on.
+        batch_size: Images a batch.
+        batch_statistics: Batch norm in training mode; see :func:`mode_for_inference`.
+        over_batches_minus_one: The loss is the sum of the batches' mean losses over their number less one, as in the
+            notebooks (infinite for a single batch). Otherwise it is the mean over images.
+    """
     loss = torch.zeros((), dtype=torch.float64, device=images.device)
+    means = torch.zeros((), dtype=torch.float64, device=images.device)
     correct = torch.zeros((), dtype=torch.int64, device=images.device)
-    with torch.no_grad():
+    batches = 0
+    with mode_for_inference(network, batch_statistics=batch_statistics), torch.no_grad():
         for inputs, labels in images.ordered(batch_size):
             logits = network(inputs)
-            loss += nn.functional.cross_entropy(logits, labels, reduction="sum")
+            batch_loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+            loss += batch_loss
+            means += batch_loss / len(labels)
             correct += (logits.argmax(1) == labels).sum()
-    network.train(was_training)
-    return Score(loss.item() / len(images), 100 * correct.item() / len(images))
+            batches += 1
+    mean = loss.item() / len(images)
+    if over_batches_minus_one:
+        mean = means.item() / (batches - 1) if batches > 1 else math.inf
+    return Score(mean, 100 * correct.item() / len(images))

@@ -3,14 +3,16 @@
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from dwray.core.batches import Normalize, as_tensor
+from dwray.core.batches import ImageSet, Normalize, as_tensor, batch_bounds
 from dwray.core.clock import Stopwatch
 from dwray.core.data import Images
+from dwray.core.evaluation import mode_for_inference
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ def with_loader(images: Images, normalize: Normalize, batch_size: int, device: t
     pixels = as_tensor(images.pixels)
 
     def batches() -> Iterator[torch.Tensor]:
-        for start in range(0, len(pixels), batch_size):
-            yield normalize(pixels[start : start + batch_size].to(device))
+        for start, end in batch_bounds(len(pixels), batch_size):
+            yield normalize(pixels[start:end].to(device))
 
     return batches
 
@@ -45,8 +47,18 @@ def network_alone(images: Images, normalize: Normalize, batch_size: int, device:
     inputs = normalize(as_tensor(images.pixels).to(device))
 
     def batches() -> Iterator[torch.Tensor]:
-        for start in range(0, len(inputs), batch_size):
-            yield inputs[start : start + batch_size]
+        for start, end in batch_bounds(len(inputs), batch_size):
+            yield inputs[start:end]
+
+    return batches
+
+
+def batches_of(images: ImageSet, batch_size: int) -> Batches:
+    """Batches that a set of images makes by its own ways, as part of the pass."""
+
+    def batches() -> Iterator[torch.Tensor]:
+        for inputs, _ in images.ordered(batch_size):
+            yield inputs
 
     return batches
 
@@ -58,26 +70,27 @@ def time_passes(
     device: torch.device,
     passes: int,
     warmup_batches: int,
+    batch_statistics: bool = False,
 ) -> Iterator[PassRecord]:
-    """Time every network over the same batches, in evaluation mode, without gradients.
+    """Time every network over the same batches, without gradients.
 
     The networks take turns, and who goes first alternates, so that a drift of the machine's speed hits all alike.
     The clock starts and stops with an idle device; a first few batches of each network are run and not counted.
 
     Args:
-        networks: By name, already on the device; their training mode is left as it was.
+        networks: By name, already on the device; they are left as they were.
         batches: What a pass goes through.
         device: Where the networks are.
         passes: Timed passes of each network.
         warmup_batches: Batches of each network before the first timed pass.
+        batch_statistics: Batch norm in training mode, as in the notebooks; otherwise everything is in evaluation mode.
 
     Yields:
         A record a pass, in the order in which they ran.
     """
-    modes = {name: network.training for name, network in networks.items()}
-    try:
+    with ExitStack() as stack:
         for network in networks.values():
-            network.eval()
+            stack.enter_context(mode_for_inference(network, batch_statistics=batch_statistics))
             _run(network, itertools.islice(batches(), warmup_batches))
             if warmup_batches:  # the last batch may be smaller, and kernels are chosen by shape
                 _run(network, deque(batches(), maxlen=1))
@@ -88,9 +101,6 @@ def time_passes(
                 images = _run(networks[name], batches())
                 seconds, _ = watch.stop()
                 yield PassRecord(name, number, images, seconds, images / seconds)
-    finally:
-        for name, network in networks.items():
-            network.train(modes[name])
 
 
 def _run(network: nn.Module, batches: Iterable[torch.Tensor]) -> int:

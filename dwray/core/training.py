@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dwray.core.batches import ResidentImages, epoch_generator
+from dwray.core.batches import ImageSet, epoch_generator
 from dwray.core.clock import Stopwatch
-from dwray.core.config import TrainingConfig
+from dwray.core.config import PROTOCOLS, ProtocolConfig, TrainingConfig
 from dwray.core.evaluation import evaluate
 
 
@@ -62,11 +62,12 @@ def start(network: nn.Module, config: TrainingConfig) -> TrainingState:
 
 def fit(
     state: TrainingState,
-    train: ResidentImages,
-    validation: ResidentImages,
+    train: ImageSet,
+    validation: ImageSet,
     config: TrainingConfig,
     *,
     seed: int,
+    protocol: ProtocolConfig = PROTOCOLS["corrected"],
 ) -> Iterator[EpochRecord]:
     """Train from ``state`` to ``config.epochs``, one record an epoch.
 
@@ -80,12 +81,14 @@ def fit(
         validation: Images to score after each epoch.
         config: The hyperparameters.
         seed: Decides the order and the augmentation (the initial weights are the network's own matter).
+        protocol: ``momentum_reset_each_epoch`` and ``validation_loss_over_batches_minus_one`` are done here; which
+            images and which batches there are was decided by whoever made ``train`` and ``validation``.
 
     Yields:
         A record for each epoch, in order.
     """
     while state.epochs_done < config.epochs:
-        record = _epoch(state, train, validation, config, seed)
+        record = _epoch(state, train, validation, config, seed, protocol)
         state.epochs_done += 1
         yield record
         if record.diverged:
@@ -94,12 +97,15 @@ def fit(
 
 def _epoch(
     state: TrainingState,
-    train: ResidentImages,
-    validation: ResidentImages,
+    train: ImageSet,
+    validation: ImageSet,
     config: TrainingConfig,
     seed: int,
+    protocol: ProtocolConfig,
 ) -> EpochRecord:
     network, optimizer = state.network, state.optimizer
+    if protocol.momentum_reset_each_epoch:
+        optimizer.state.clear()  # as a new one: its first step makes the momentum anew, of that step's gradient
     learning_rate = config.initial_lr * config.lr_decay**state.epochs_done
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
@@ -127,7 +133,12 @@ def _epoch(
     validation_seconds = 0.0
     if math.isfinite(train_loss):
         watch = Stopwatch(train.device)
-        score = evaluate(network, validation, config.batch_size)
+        score = evaluate(
+            network,
+            validation,
+            config.batch_size,
+            over_batches_minus_one=protocol.validation_loss_over_batches_minus_one,
+        )
         validation_seconds, _ = watch.stop()
         validation_loss, validation_accuracy = score.loss, score.accuracy_percent
     return EpochRecord(

@@ -1,11 +1,16 @@
-"""The report as files: Markdown, and one HTML page that needs nothing beside it."""
+"""The report as files: Markdown, LaTeX, the figures, and one HTML page that needs nothing beside it."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
 import jinja2
 
 from dwray.paths import RunPaths
+from dwray.report.figures import Figure, pdf, svg
+from dwray.report.figures import figures as make_figures
+from dwray.report.heading import provenance, subtitle, title
+from dwray.report.latex import latex
 from dwray.results.records import Records
 from dwray.results.store import write_atomically
 from dwray.results.table import Table
@@ -39,37 +44,47 @@ def _page() -> jinja2.Template:
     return environment.get_template("page.html.j2")
 
 
-def subtitle(records: Records) -> str:
-    """Which run a report is of, in one line."""
-    identity = records.identity
-    datasets = ", ".join(dict.fromkeys(row["dataset"] for row in records.trials))
-    return (
-        f"run {identity.get('run_id', '?')} on {datasets or 'no data'}"
-        f"{' (SYNTHETIC)' if records.synthetic else ''}, dwray {identity.get('dwray_version', '?')}"
-    )
+def markdown_figure(figure: Figure) -> str:
+    """One figure in Markdown, as the SVG in ``figures/``."""
+    alt_text = re.sub(r"([\\\[\]])", r"\\\1", figure.alt_text)
+    return f"## {figure.heading}\n\n![{alt_text}](figures/{figure.name}.svg)\n\n{figure.caption}"
 
 
-def markdown(records: Records, tables: Sequence[Table]) -> str:
+def markdown(records: Records, tables: Sequence[Table], figures: Sequence[Figure]) -> str:
     """The whole report as Markdown."""
-    parts = [f"# {records.identity.get('sweep', 'sweep')}", subtitle(records), *map(markdown_table, tables)]
+    parts = [
+        f"# {title(records)}",
+        subtitle(records),
+        provenance(records),
+        *map(markdown_table, tables),
+        *map(markdown_figure, figures),
+    ]
     if records.failed:
         rows = [f"- {row['stage']}: {row['trial']}: `{row['error']}`" for row in records.failed]
         parts.append("\n".join([f"## {len(records.failed)} of the trials failed", "", *rows]))
     return "\n\n".join(parts) + "\n"
 
 
-def html(records: Records, tables: Sequence[Table]) -> str:
-    """The whole report as one self-contained page."""
+def html(records: Records, tables: Sequence[Table], drawn: Sequence[tuple[Figure, str]]) -> str:
+    """The whole report as one self-contained page.
+
+    Args:
+        records: What a run measured.
+        tables: Its tables.
+        drawn: Its figures, each with its SVG.
+    """
     return _page().render(
-        title=records.identity.get("sweep", "sweep"),
+        title=title(records),
         subtitle=subtitle(records),
+        provenance=provenance(records),
         tables=tables,
+        figures=drawn,
         failed=records.failed,
     )
 
 
 def write_report(paths: RunPaths) -> tuple[Records, list[Table]]:
-    """Make every table and document of a run from its Parquet files, and write them.
+    """Make every table, figure and document of a run from its Parquet files, and write them.
 
     Raises:
         RunError: A Parquet file is missing or cannot be read.
@@ -77,6 +92,12 @@ def write_report(paths: RunPaths) -> tuple[Records, list[Table]]:
     records = Records.read(paths)
     tables = make_tables(records)
     write_tables(paths, records, tables)
-    write_atomically(paths.markdown, markdown(records, tables).encode())
-    write_atomically(paths.html, html(records, tables).encode())
+    figures = make_figures(records)
+    drawn = [(figure, svg(figure)) for figure in figures]
+    for figure, image in drawn:
+        write_atomically(paths.figure(figure.name), image.encode())
+        write_atomically(paths.figure(figure.name, "pdf"), pdf(image))
+    write_atomically(paths.markdown, markdown(records, tables, figures).encode())
+    write_atomically(paths.latex, latex(records, tables, figures).encode())
+    write_atomically(paths.html, html(records, tables, drawn).encode())
     return records, tables

@@ -1,42 +1,112 @@
 """The tables, and what went wrong, in the terminal."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 
 import rich.table
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
 
-from dwray.results.table import Row, Table
+from dwray.report.heading import provenance
+from dwray.results.records import Records
+from dwray.results.table import Column, Row, Table
+
+_GAP = 2
+"""Between two columns: one of padding, one of the box."""
+
+_INDENT = 2
+"""Of the rows below a section's heading."""
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print one table, or that it has nothing to show."""
+    """Print one table, or that it has nothing to show.
+
+    Its section columns become headings between the rows, and its wide columns are left out. Where the rest is wider
+    than the console, headings and texts are wrapped; a number never is.
+    """
     console.print()
     if not table.rows:
         console.print(f"[bold]{escape(table.title)}[/bold]: not measured", highlight=False)
         return
-    drawn = rich.table.Table(
-        title=table.title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for column in table.shown:
-        drawn.add_column(column.heading, justify="right" if column.is_number else "left", no_wrap=True)
-    for cells in table.cells():
-        drawn.add_row(*map(escape, cells))
-    console.print(drawn)
+    console.print(table.title, style="bold", highlight=False, markup=False)
+    columns, sections = _sections(table)
+    indent = _INDENT if any(column.section for column in table.columns) else 0
+    rows = [cells for _, section in sections for cells in section]
+    widths = _widths(columns, rows, console.width - indent)
+    console.print(Padding(_lines(columns, widths, [], show_header=True), (0, 0, 0, indent), expand=False))
+    for heading, section in sections:
+        if heading:
+            console.print(heading, style="bold dim", highlight=False, markup=False)
+        console.print(Padding(_lines(columns, widths, section, show_header=False), (0, 0, 0, indent), expand=False))
     for note in table.notes:
         console.print(note, style="dim", highlight=False, markup=False)
+
+
+def _sections(table: Table) -> tuple[list[Column], list[tuple[str, list[list[str]]]]]:
+    """The columns that are drawn, and their cells below the heading of each section."""
+    narrow = tuple(column for column in table.shown if not column.wide)
+    marks = tuple(column for column in narrow if column.section)
+    # The marks are needed in every row, the other columns where they change.
+    full = replace(table, columns=tuple(replace(column, group=False) for column in marks)).cells()
+    headings = [", ".join(map(_mark, marks, cells)) for cells in full]
+    drawn = [index for index, column in enumerate(narrow) if not column.section]
+    rows = [[cells[index] for index in drawn] for cells in replace(table, columns=narrow).cells()]
+    grouped = groupby(zip(headings, rows, strict=True), key=itemgetter(0))
+    return [narrow[index] for index in drawn], [(heading, [row for _, row in group]) for heading, group in grouped]
+
+
+def _mark(column: Column, text: str) -> str:
+    """A value as part of a heading; a number says what it is a number of."""
+    return f"{column.heading} {text}" if column.is_number else text
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The columns' widths: as wide as their widest cells, and narrower where there is no room for that."""
+    widths, least = [], []
+    for index, column in enumerate(columns):
+        cells = [row[index] for row in rows]
+        widths.append(max(map(cell_len, (column.heading, *cells))))
+        unbroken = cells if column.is_number else [word for cell in cells for word in cell.split()]
+        least.append(max(map(cell_len, (*column.heading.split(), *unbroken)), default=0))
+    while sum(widths) + _GAP * (len(widths) - 1) > room and widths != least:
+        slack = [width - needed for width, needed in zip(widths, least, strict=True)]
+        widths[slack.index(max(slack))] -= 1
+    return widths
+
+
+def _lines(
+    columns: Sequence[Column], widths: Sequence[int], rows: Iterable[Sequence[str]], *, show_header: bool
+) -> RenderableType:
+    """Rows as aligned columns; tables of the same widths stand exactly below each other."""
+    lines = rich.table.Table(
+        box=box.SIMPLE_HEAD, show_header=show_header, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    for column, width in zip(columns, widths, strict=True):
+        # "fold": what has no room even so is broken, not cut off.
+        lines.add_column(
+            Text(column.heading), justify="right" if column.is_number else "left", width=width, overflow="fold"
+        )
+    for cells in rows:
+        lines.add_row(*map(Text, cells))
+    return lines
 
 
 def print_tables(console: Console, tables: Iterable[Table]) -> None:
     """Print every table."""
     for table in tables:
         print_table(console, table)
+
+
+def print_provenance(console: Console, records: Records) -> None:
+    """Print by which protocol, and on what, the tables were measured."""
+    console.print()
+    console.print(provenance(records), style="dim", highlight=False, markup=False)
 
 
 def print_failures(console: Console, failed: Sequence[Row]) -> None:

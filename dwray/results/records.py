@@ -3,8 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig
 from dwray.paths import RunPaths
 from dwray.results.schema import EPOCHS, TIMINGS, TRIALS
 from dwray.results.store import read_parquet
@@ -49,6 +51,93 @@ class Records:
         """In the sweep file's order."""
         names: list[str] = json.loads(self.identity["contenders"])
         return names
+
+    @cached_property
+    def protocol(self) -> ProtocolConfig:
+        """The protocol of the run."""
+        return ProtocolConfig(**json.loads(self.identity["protocol"]))
+
+    @property
+    def errata(self) -> tuple[str, ...]:
+        """The switches that were turned, one at a time, against the run's protocol."""
+        return tuple(json.loads(self.identity["errata"]))
+
+    @property
+    def compare_with(self) -> str | None:
+        """Which of the paper's experiments stands beside this run: cifar10, cifar100 or none."""
+        return self.identity.get("compare_with") or None
+
+    @property
+    def dataset(self) -> str:
+        """What the images are called."""
+        return next((row["dataset"] for row in self.trials), "no data")
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes, where a trial was run."""
+        return next((row["classes"] for row in self.trials), None)
+
+    def network(self, contender: str) -> str | None:
+        """The registry's name of a contender; None before its first trial."""
+        return next((row["network"] for row in self.trials if row["contender"] == contender), None)
+
+    def contender_of(self, network: str) -> str | None:
+        """The first contender with a network of the registry."""
+        return next((name for name in self.contenders if self.network(name) == network), None)
+
+    def trainings(self, contender: str, protocol: ProtocolConfig | None = None) -> list[dict[str, Any]]:
+        """The completed trainings of a contender under a protocol (the run's own), one for each seed."""
+        return [row for row in self.train_trials(contender, protocol) if row["status"] == "completed"]
+
+    def train_trials(self, contender: str, protocol: ProtocolConfig | None = None) -> list[dict[str, Any]]:
+        """The trainings of a contender under a protocol (the run's own), whatever became of them."""
+        wanted = protocol or self.protocol
+        return [
+            row
+            for row in self.of_stage("train", contender)
+            if all(row[switch] == getattr(wanted, switch) for switch in TRAINING_SWITCHES)
+        ]
+
+    def test_accuracy(self, row: Mapping[str, Any], protocol: ProtocolConfig | None = None) -> float | None:
+        """Test accuracy of a training in percent, as a protocol (the run's own) measures it."""
+        prefix = "batch_statistics_" if (protocol or self.protocol).batch_statistics_at_test else ""
+        accuracy: float | None = row[f"{prefix}test_accuracy_percent"]
+        return accuracy
+
+    @cached_property
+    def _epochs_by_trial(self) -> dict[str, list[dict[str, Any]]]:
+        epochs: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(self.epochs, key=lambda row: row["epoch"]):
+            epochs.setdefault(row["trial_id"], []).append(row)
+        return epochs
+
+    def epochs_of(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The epochs of a training, in order."""
+        return self._epochs_by_trial.get(row["trial_id"], [])
+
+    def passes(
+        self, images: str, batch_size: int, loader: bool, protocol: ProtocolConfig | None = None
+    ) -> dict[str, list[dict[str, Any]]]:
+        """The timed passes of each contender over a set (train, test), as a protocol (the run's own) times them.
+
+        Pass by pass in the order in which they ran: the networks took turns, so that passes of one number are a pair.
+        """
+        wanted = protocol or self.protocol
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(self.timings, key=lambda row: row["pass_number"]):
+            if (
+                (row["set"], row["batch_size"], row["loader"]) == (images, batch_size, loader)
+                and row["batch_statistics"] == wanted.batch_statistics_at_test
+                and (not loader or row["notebook_loader"] == wanted.notebook_loader)
+            ):
+                found.setdefault(row["contender"], []).append(row)
+        return {name: found[name] for name in self.contenders if name in found}
+
+    @property
+    def disturbed_timings(self) -> list[dict[str, Any]]:
+        """One timed pass of each timing that did not have its device to itself."""
+        first = {row["trial_id"]: row for row in reversed(self.timings) if row["exclusive"] is False}
+        return list(reversed(first.values()))
 
     @property
     def failed(self) -> list[dict[str, Any]]:

@@ -8,10 +8,18 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TEXT, _INTEGER, _NUMBER, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TIME = pa.timestamp("ms", tz="UTC")
+
+_SWITCHES = [
+    ("momentum_reset_each_epoch", _FLAG, "protocol: the optimizer was made anew every epoch"),
+    ("tune_on_test_set", _FLAG, "protocol: the test set was the validation set"),
+    ("normalisation", _TEXT, "protocol: dataset or imagenet"),
+    ("notebook_loader", _FLAG, "protocol: batches were made image by image in two worker processes"),
+    ("validation_loss_over_batches_minus_one", _FLAG, "protocol: the divisor of the validation loss"),
+]
 
 STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
 """What can become of a trial: it runs, or it came to one of four ends."""
@@ -36,6 +44,7 @@ TRIALS = _schema(
         ("parameters", _INTEGER, "trainable parameters"),
         ("macs", _INTEGER, "multiply-accumulates of a forward pass over one image"),
         ("dataset", _TEXT, "source of the images"),
+        ("classes", _INTEGER, "classes of the images"),
         ("synthetic", _FLAG, "the images are random numbers: no accuracy here means anything"),
         ("axis", _TEXT, "search: the axis that this trial varies"),
         ("axis_pass", _INTEGER, "search: which pass over the axes, from 1"),
@@ -50,6 +59,7 @@ TRIALS = _schema(
         ("nesterov", _FLAG, "Nesterov's form of momentum"),
         ("crop_padding", _INTEGER, "random crops: padding in pixels"),
         ("flip", _FLAG, "random horizontal flips"),
+        *_SWITCHES,
         ("status", _TEXT, ", ".join(STATUSES)),
         ("failures", _INTEGER, "how often the trial failed; it may have completed all the same"),
         ("error", _TEXT, "last line of the last failure"),
@@ -60,6 +70,13 @@ TRIALS = _schema(
         ("validation_accuracy_percent", _NUMBER, "after the last epoch"),
         ("test_loss", _NUMBER, "after training, nats"),
         ("test_accuracy_percent", _NUMBER, "after training"),
+        (
+            "batch_statistics_test_accuracy_percent",
+            _NUMBER,
+            "after training, batch norm with the statistics of each batch (as the paper measured)",
+        ),
+        ("best_epoch", _INTEGER, "the epoch of the highest validation accuracy, the first of several"),
+        ("best_validation_accuracy_percent", _NUMBER, "after that epoch"),
         ("seconds", _NUMBER, "from the trial's start to its end, retries included"),
         ("device", _TEXT, "model of the GPU or CPU"),
         ("threads", _INTEGER, "CPU threads of the trial"),
@@ -103,9 +120,19 @@ TIMINGS = _schema(
         ("images", _INTEGER, "images of the pass"),
         ("seconds", _NUMBER, "of the pass"),
         ("images_per_second", _NUMBER, "images over seconds"),
+        ("batch_statistics", _FLAG, "batch norm was in training mode"),
+        ("notebook_loader", _FLAG, "the loader is the notebooks': image by image in two worker processes"),
         ("device", _TEXT, "model of the GPU or CPU"),
         ("threads", _INTEGER, "CPU threads"),
         ("synthetic", _FLAG, "the images are random numbers"),
+        ("exclusive", _FLAG, "nothing else used the device meanwhile; null where that cannot be known"),
+        ("disturbance", _TEXT, "why the timing was not exclusive, or could not be shown to be"),
+        ("load_average", _NUMBER, "of the last minute, before the passes"),
+        ("other_cpu_seconds", _NUMBER, "CPU time of other processes during the passes of this kind"),
+        ("other_gpu_processes", _INTEGER, "other processes on the GPU"),
+        ("sm_clock_mhz_before", _INTEGER, "the GPU's clock before the passes, MHz"),
+        ("sm_clock_mhz_after", _INTEGER, "the GPU's clock after the passes, MHz"),
+        ("throttle_reasons", _TEXT, "what held the GPU's clock down"),
     ]
 )
 

@@ -1,7 +1,31 @@
-"""Statistics over what was measured: a value that is missing is left out, and of too few there is none."""
+"""Statistics over what was measured: a value that is missing is left out, and of too few there is none.
+
+Every interval is a two-sided 95% confidence interval, and None where the data do not give one: from fewer than two
+units, or from units that show no spread at all, of which nothing can be said about the next one.
+"""
 
 import statistics
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+POWER = 0.8
+"""Of an experiment with the number of units that :func:`units_needed` gives."""
+
+MOST_UNITS = 1000
+"""Beyond this many, an experiment is out of reach and its size no help."""
+
+RESAMPLES = 2000
+SEED = 0
+"""Of the resampling: the same passes give the same interval."""
+
+_STRONGEST = 40.0
+"""Noncentrality beyond which even two units have a power of practically 1; more only costs accuracy."""
 
 
 def mean(values: Iterable[float | None]) -> float | None:
@@ -20,3 +44,178 @@ def total(values: Iterable[float | None]) -> float | None:
     """Sum of what there is; None of nothing."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity, how sure it is, and of how many units (seeds, or pairs of timed passes)."""
+
+    value: float
+    low: float | None
+    """Lower end of the 95% interval; None where the data give no interval."""
+    high: float | None
+    """Upper end."""
+    n: int
+    """Units that the estimate rests on."""
+    effect_size: float | None = None
+    """Mean over deviation (Cohen's d_z for paired differences; of the log ratio, for a ratio)."""
+    deviation: float | None = None
+    """Sample standard deviation between units, in the unit of the value; of the log ratio, for a ratio."""
+
+
+def mean_interval(values: Iterable[float], resolution: float = 0.0) -> Estimate:
+    """Mean with Student's t interval.
+
+    Args:
+        values: One a unit; at least one.
+        resolution: Step between the values that can occur, for counts and shares. The deviation is then taken to be
+            at least that of rounding, resolution / sqrt(12), so that a few equal counts do not pass for certainty.
+
+    Raises:
+        ValueError: There is no value.
+    """
+    known = [float(value) for value in values]
+    if not known:
+        raise ValueError("of no values there is no mean")
+    centre, n = statistics.fmean(known), len(known)
+    if n < 2:
+        return Estimate(centre, None, None, n)
+    spread = max(_spread(known), resolution / 12**0.5)
+    if spread == 0:
+        return Estimate(centre, None, None, n, None, 0.0)
+    half = _critical(n) * spread / n**0.5
+    return Estimate(centre, centre - half, centre + half, n, centre / spread, spread)
+
+
+def _critical(n: int) -> float:
+    """Student's t of n units: half a 95% interval, in standard errors."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Sample deviation; zero where it is no more than the rounding of the arithmetic."""
+    found = statistics.stdev(values)
+    return found if found > 1e-12 * max(abs(value) for value in values) else 0.0
+
+
+def paired_difference(a: Mapping[int, float], b: Mapping[int, float], resolution: float = 0.0) -> Estimate | None:
+    """Mean of a - b over the seeds that both have, with Student's t interval; the effect size is Cohen's d_z.
+
+    Args:
+        a: Value by seed.
+        b: Value by seed.
+        resolution: Step between the values that can occur in ``a`` and ``b``. Both are rounded, so that a difference
+            has twice the variance of one rounding.
+
+    Returns:
+        None where no seed is in both.
+    """
+    differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+    return mean_interval(differences, resolution * 2**0.5) if differences else None
+
+
+def paired_ratio(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate | None:
+    """Geometric mean of a / b over the seeds that both have: Student's t on the log ratios, transformed back.
+
+    For few units (seeds): resampling says little of three values.
+
+    Args:
+        a: Value by seed, all above zero.
+        b: Value by seed, all above zero.
+
+    Returns:
+        None where no seed is in both.
+
+    Raises:
+        ValueError: A value is not above zero.
+    """
+    seeds = sorted(a.keys() & b.keys())
+    if any(values[seed] <= 0 for values in (a, b) for seed in seeds):
+        raise ValueError("a ratio needs values above zero")
+    if not seeds:
+        return None
+    return _exponentiated(mean_interval(np.log([a[seed] / b[seed] for seed in seeds])))
+
+
+def _exponentiated(log: Estimate) -> Estimate:
+    """An estimate of a logarithm as one of the ratio itself."""
+    with np.errstate(over="ignore"):  # two wildly different units: the interval has no end, and says so
+        low, high = (None if end is None else float(np.exp(end)) for end in (log.low, log.high))
+    return Estimate(float(np.exp(log.value)), low, high, log.n, log.effect_size, log.deviation)
+
+
+def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """Ratio of the means of timed passes that ran in pairs, side by side: mean(a) / mean(b).
+
+    The interval is made on the log ratio, whose standard error the delta method gives (its influence function at a
+    pair is a / mean(a) - b / mean(b)), in two ways, of which each end takes the farther: with Student's t, and as a
+    bootstrap-t interval (Efron and Tibshirani 1993, section 12.5), for which pairs are drawn anew and each draw's
+    ratio is studentised by its own standard error.
+
+    Why both: at 10 pairs of simulated passes, with normal, lognormal or exponential noise (the last in one network or
+    in both) or slow spells that both share, they covered the true ratio 94.8 to 96.4% of the time (9000 sets each).
+    On such sets the bootstrap-t alone covered 91.9 to 95.3% (4000 each), Student's t alone 89.9 to 95.8%,
+    scipy.stats.bootstrap's BCa 85.1 to 90.1% and its percentile interval 85.5 to 90.6% (1500 each).
+
+    Args:
+        a: Seconds of each pass, above zero; at least one.
+        b: Seconds of the pass beside it.
+
+    Raises:
+        ValueError: Lengths differ, there is no pass, or one did not take longer than zero seconds.
+    """
+    if len(a) != len(b) or not len(a):
+        raise ValueError(f"needs pairs, and at least one, not {len(a)} and {len(b)} values")
+    pairs = np.array([a, b], dtype=np.float64)
+    if not (pairs > 0).all():
+        raise ValueError("a ratio needs values above zero")
+    n = len(a)
+    log_ratio, error = (float(each) for each in _log_ratio(pairs))
+    if n < 2 or error < 1e-12:
+        return Estimate(float(np.exp(log_ratio)), None, None, n, None, None if n < 2 else 0.0)
+    draws = np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))
+    log_ratios, errors = _log_ratio(pairs[:, draws])
+    # A draw of one pair n times over, say, shows no spread: it says nothing of the spread, and is left out.
+    varied = errors > 1e-9 * error
+    studentised = (log_ratios[varied] - log_ratio) / errors[varied]
+    tail = (1 - CONFIDENCE) / 2
+    below, above = (float(each) for each in np.quantile(studentised, [tail, 1 - tail]))
+    critical = _critical(n)
+    spread = error * n**0.5
+    low, high = log_ratio - max(above, critical) * error, log_ratio - min(below, -critical) * error
+    return _exponentiated(Estimate(log_ratio, low, high, n, log_ratio / spread, spread))
+
+
+def _log_ratio(pairs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log ratio of the means and its standard error: (2, ..., n) -> (...), (...)."""
+    means = pairs.mean(axis=-1, keepdims=True)
+    influence = np.subtract(*(pairs / means))
+    errors = influence.std(axis=-1, ddof=1) / pairs.shape[-1] ** 0.5 if pairs.shape[-1] > 1 else np.zeros(())
+    return np.log(means[0, ..., 0] / means[1, ..., 0]), errors
+
+
+def units_needed(estimate: Estimate, distance: float) -> int | None:
+    """How many units (seeds, pairs of passes) would settle on which side of a boundary the value lies.
+
+    The smallest n for which Student's 95% interval clears the boundary with a probability of POWER, if the true value
+    and deviation are those of the estimate (noncentral t). An estimate of few units is itself uncertain, and so is
+    this number: it is a guide, not a promise.
+
+    Args:
+        estimate: What has been measured.
+        distance: From the value to the nearest boundary, above zero, in the unit of the estimate's deviation.
+
+    Returns:
+        None where nothing is known of the spread, the value lies on the boundary, or MOST_UNITS are not enough.
+    """
+    if not estimate.deviation or distance <= 0:
+        return None
+    standardised = distance / estimate.deviation
+    sizes = range(2, MOST_UNITS + 1)
+    found = bisect_left(sizes, POWER, key=lambda n: _power(standardised, n))
+    return sizes[found] if found < len(sizes) else None
+
+
+def _power(standardised: float, n: int) -> float:
+    """Probability that the 95% interval of n units clears a boundary this many deviations away."""
+    return float(stats.nct.sf(_critical(n), n - 1, min(standardised * n**0.5, _STRONGEST)))

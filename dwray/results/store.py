@@ -14,6 +14,9 @@ from dwray.errors import RunError
 from dwray.paths import RunPaths
 from dwray.results.schema import EPOCHS, SCHEMA_VERSION, TIMINGS, TRIALS, to_table
 
+PASS_KIND = ("batch_size", "set", "loader", "batch_statistics", "notebook_loader")
+"""The columns that tell one kind of timed pass from another."""
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, then move it: a reader sees the old file or the new one."""
@@ -109,7 +112,7 @@ class RunStore:
 
     def add_timing(self, row: Mapping[str, Any]) -> None:
         """Add a timed pass's row."""
-        key = tuple(row[name] for name in ("contender", "set", "batch_size", "loader", "pass_number"))
+        key = tuple(row[name] for name in (*PASS_KIND, "contender", "pass_number"))
         self._timings[key] = dict(row)
         self._changed.add("timings")
 

@@ -8,6 +8,9 @@ import pyarrow as pa
 
 Row = Mapping[str, Any]
 
+ROW_FORM = "row"
+"""As a column's form: each row has its own, under ``form``."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -17,11 +20,15 @@ class Column:
     heading: str
     kind: pa.DataType
     form: str = ""
-    """Format of a value, as in an f-string."""
+    """Format of a value, as in an f-string; or ROW_FORM."""
     group: bool = False
     """Its value is shown only where it changes from the row above."""
     shown: bool = True
     """A column that is not shown is in the data alone."""
+    wide: bool = False
+    """Shown where there is room: in documents, not in a terminal's 80 columns."""
+    section: bool = False
+    """A group column that a terminal draws as a heading above its rows."""
 
     @property
     def is_number(self) -> bool:
@@ -54,7 +61,7 @@ class Table:
         lines: list[list[str]] = []
         shown: list[str | None] = []
         for row in self.rows:
-            texts = [_text(row.get(column.name), column) for column in self.shown]
+            texts = [_text(row, column) for column in self.shown]
             groups: list[str | None] = [
                 text if column.group else None for text, column in zip(texts, self.shown, strict=True)
             ]
@@ -68,9 +75,10 @@ class Table:
         return lines
 
 
-def _text(value: Any, column: Column) -> str:
+def _text(row: Row, column: Column) -> str:
+    value = row.get(column.name)
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return format(value, column.form)
+    return format(value, row["form"] if column.form == ROW_FORM else column.form)

@@ -1,18 +1,22 @@
 """The paper's tables, measured: made of a run's records alone, whoever made them and wherever they lie."""
 
-import statistics
-from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import pyarrow as pa
 
+from dwray import paper
 from dwray.paths import RunPaths
+from dwray.results.comparison import Comparison, over_seeds
+from dwray.results.curves import epochs_to_reach, target_accuracy
+from dwray.results.errata import errata
 from dwray.results.records import Records
-from dwray.results.schema import TRIALS
-from dwray.results.statistics import deviation, mean, total
+from dwray.results.schema import STATUSES, TRIALS
+from dwray.results.statistics import mean, total
 from dwray.results.store import write_parquet
-from dwray.results.table import Column, Row, Table
+from dwray.results.table import Column, Table
+from dwray.results.test_time import devices, test_time
+from dwray.results.verdicts import verdicts
 
 _CONTENDER = Column("contender", "network", pa.string())
 _COUNT = pa.int64()
@@ -20,23 +24,19 @@ _REAL = pa.float64()
 
 
 def _parameters(records: Records) -> Table:
-    rows = []
-    for contender in records.contenders:
-        first = next((row for row in records.trials if row["contender"] == contender), None)
-        if first is None:
-            continue
-        rows.append({name: first[name] for name in ("contender", "width", "parameters", "macs")})
-    return Table(
-        "parameters",
-        "Parameters and multiply-accumulates",
-        (
-            _CONTENDER,
-            Column("width", "width", _REAL, "g"),
-            Column("parameters", "parameters", _COUNT, ","),
-            Column("macs", "MACs per image", _COUNT, ","),
-        ),
-        tuple(rows),
-    )
+    comparison = Comparison(records)
+    for dataset, contender, network in comparison.subjects():
+        own = comparison.measured_here(dataset)
+        first = next((row for row in records.trials if own and row["contender"] == contender), None)
+        classes = first["classes"] if first else {"cifar10": 10, "cifar100": 100}.get(dataset, 0)
+        stated = network if network and records.compare_with else ""
+        for quantity, of_paper, column in (
+            ("parameters", paper.parameters, "parameters"),
+            ("MACs per image", paper.macs, "macs"),
+        ):
+            measured = first[column] if first else None
+            comparison.add(dataset, contender, quantity, of_paper(stated, classes), measured, ",.0f")
+    return comparison.table("parameters", "Table 1. Parameters and multiply-accumulates")
 
 
 def _settings(records: Records) -> Table:
@@ -46,7 +46,7 @@ def _settings(records: Records) -> Table:
     axes = (*always, *(axis for axis in searched_axes if axis not in always))
     rows = []
     for contender in records.contenders:
-        trained = next(iter(records.of_stage("train", contender)), None)
+        trained = next(iter(records.train_trials(contender)), None)
         searched = records.of_stage("search", contender)
         won = next((row for row in searched if row["winner"]), None)
         if trained is None:
@@ -79,146 +79,81 @@ def _settings(records: Records) -> Table:
 
 
 def _accuracy(records: Records) -> Table:
-    rows = []
-    for contender in records.contenders:
-        runs = records.of_stage("train", contender)
-        done = [row for row in runs if row["status"] == "completed"]
-        test = [row["test_accuracy_percent"] for row in done]
-        rows.append(
-            {
-                "contender": contender,
-                "seeds": len(done),
-                "test_accuracy_percent_mean": mean(test),
-                "test_accuracy_percent_std": deviation(test),
-                "validation_accuracy_percent_mean": mean(row["validation_accuracy_percent"] for row in done),
-                "train_accuracy_percent_mean": mean(row["train_accuracy_percent"] for row in done),
-                "diverged": sum(row["status"] == "diverged" for row in runs),
-                "failed": sum(row["status"] == "failed" for row in runs),
-            }
+    comparison = Comparison(records)
+    unfinished = []
+    for dataset, contender, network in comparison.subjects():
+        own = comparison.measured_here(dataset)
+        done = records.trainings(contender) if own else []
+        of = partial(paper.accuracy, dataset, network or "")
+        best = [row["epoch"] for row in paper.curve(dataset, network or "") if _is_best(row, dataset, network or "")]
+        for quantity, stated, values in (
+            ("test %", of("reported"), [records.test_accuracy(row) for row in done]),
+            ("test %, evaluation mode", of("last_epoch"), [row["test_accuracy_percent"] for row in done]),
+            ("validation %, last epoch", of("last_epoch"), [row["validation_accuracy_percent"] for row in done]),
+            ("validation %, best epoch", of("best_epoch"), [row["best_validation_accuracy_percent"] for row in done]),
+            ("train %, last epoch", of("train"), [row["train_accuracy_percent"] for row in done]),
+        ):
+            comparison.add(dataset, contender, quantity, stated, over_seeds(values), ".2f")
+        epochs = over_seeds(row["best_epoch"] for row in done)
+        comparison.add(
+            dataset, contender, "best epoch", paper.Stated(notebook=best[0] if best else None), epochs, ".1f"
         )
-    notes = ["Mean over the seeds whose training completed, after the last epoch; train: while it learned."]
+        statuses = [row["status"] for row in records.train_trials(contender)] if own else []
+        if len(done) < len(statuses):
+            counts = (f"{statuses.count(status)} {status}" for status in STATUSES if status in statuses)
+            unfinished.append(f"{contender}: {', '.join(counts)}")
+    notes = [
+        "Over the seeds whose training completed. test: after the last epoch, batch norm as the protocol has it; "
+        "train: while it learned; the notebooks' validation set is the test set."
+    ]
+    if unfinished:
+        notes.append(f"Trainings: {'; '.join(unfinished)}.")
     if records.synthetic:
         notes.append("SYNTHETIC images (random numbers): these accuracies mean nothing.")
-    return Table(
-        "accuracy",
-        "Accuracy",
-        (
-            _CONTENDER,
-            Column("seeds", "seeds", _COUNT),
-            Column("test_accuracy_percent_mean", "test %", _REAL, ".2f"),
-            Column("test_accuracy_percent_std", "std", _REAL, ".2f"),
-            Column("validation_accuracy_percent_mean", "validation %", _REAL, ".2f"),
-            Column("train_accuracy_percent_mean", "train %", _REAL, ".2f"),
-            Column("diverged", "diverged", _COUNT),
-            Column("failed", "failed", _COUNT),
-        ),
-        tuple(rows),
-        tuple(notes),
-    )
+    return comparison.table("accuracy", "Table 2. Accuracy", *notes)
+
+
+def _is_best(row: Mapping[str, float], dataset: str, network: str) -> bool:
+    """An epoch of a notebook's curve has its best accuracy."""
+    return row["validation_accuracy_percent"] == paper.accuracy(dataset, network, "best_epoch").notebook
 
 
 def _training_time(records: Records) -> Table:
-    rows = []
-    for contender in records.contenders:
-        runs = [row for row in records.of_stage("train", contender) if row["status"] == "completed"]
-        ids = {row["trial_id"] for row in runs}
-        epochs = [row for row in records.epochs if row["trial_id"] in ids]
-        passes = total(row["train_seconds"] + row["validation_seconds"] for row in epochs)
-        images = total(row["images_per_second"] * row["train_seconds"] for row in epochs)
-        seconds = total(row["train_seconds"] for row in epochs)
-        rows.append(
-            {
-                "contender": contender,
-                "epochs": mean(row["epochs_done"] for row in runs),
-                "train_seconds_per_epoch": mean(row["train_seconds"] for row in epochs),
-                "data_seconds_per_epoch": mean(row["data_seconds"] for row in epochs),
-                "step_seconds_per_epoch": mean(row["step_seconds"] for row in epochs),
-                "validation_seconds_per_epoch": mean(row["validation_seconds"] for row in epochs),
-                "total_seconds": None if passes is None else passes / len(runs),
-                "images_per_second": None if not seconds or images is None else images / seconds,
-            }
-        )
-    return Table(
+    comparison = Comparison(records)
+    target = target_accuracy(records)
+    for dataset, contender, network in comparison.subjects():
+        own = comparison.measured_here(dataset)
+        done = records.trainings(contender) if own else []
+        curves = [records.epochs_of(row) for row in done]
+        name = network or ""
+
+        def add(quantity: str, stated: paper.Stated, values: Iterable[float | None], form: str) -> None:
+            comparison.add(dataset, contender, quantity, stated, over_seeds(values), form)  # noqa: B023 (used at once)
+
+        none = paper.Stated()
+        per_epoch = [
+            ("training pass, s", paper.seconds_per_epoch(dataset, name), "train_seconds"),
+            ("  data, s", none, "data_seconds"),
+            ("  step, s", none, "step_seconds"),
+            ("validation pass, s", paper.validation_seconds_per_epoch(dataset, name), "validation_seconds"),
+        ]
+        for quantity, stated, column in per_epoch:
+            add(quantity, stated, (mean(row[column] for row in curve) for curve in curves), ".3f")
+        add("epochs", paper.epochs(dataset, name), (row["epochs_done"] for row in done), ".0f")
+        totals = (total(row["train_seconds"] + row["validation_seconds"] for row in curve) for curve in curves)
+        add("all passes, s", paper.total_seconds(dataset, name), totals, ",.1f")
+        if target is not None:
+            noted = paper.Stated(notebook=paper.epochs_to_reach(dataset, name, target))
+            add(f"epochs to {target:g}%", noted, (epochs_to_reach(curve, target) for curve in curves), ".1f")
+        rates = (mean(row["images_per_second"] for row in curve) for curve in curves)
+        add("images/s", none, rates, ",.0f")
+    return comparison.table(
         "training_time",
-        "Training time",
-        (
-            _CONTENDER,
-            Column("epochs", "epochs", _REAL, "g"),
-            Column("train_seconds_per_epoch", "s/epoch", _REAL, ".3f"),
-            Column("data_seconds_per_epoch", "data", _REAL, ".3f"),
-            Column("step_seconds_per_epoch", "step", _REAL, ".3f"),
-            Column("validation_seconds_per_epoch", "val.", _REAL, ".3f"),
-            Column("total_seconds", "total s", _REAL, ".1f"),
-            Column("images_per_second", "images/s", _REAL, ",.0f"),
-        ),
-        tuple(rows),
-        (
-            "Means over the completed trainings. s/epoch: the training pass, of which data and step are parts; "
-            "val.: the validation pass; total: all training and validation passes of one training.",
-            f"Device: {_devices(records.of_stage('train'))}.",
-        ),
+        "Table 3. Training time",
+        "Seconds of an epoch: mean over a training's epochs; the training pass is data and step together. epochs to "
+        "...%: the first epoch with that validation accuracy, over the seeds that reached it.",
+        f"Device: {devices(records.of_stage('train'))}.",
     )
-
-
-def _kind(row: Row) -> tuple[Any, ...]:
-    return -row["batch_size"], row["set"], not row["loader"]
-
-
-def _test_time(records: Records) -> Table:
-    rows: list[dict[str, Any]] = []
-    for _, kind in groupby(sorted(records.timings, key=_kind), key=_kind):
-        passes: dict[str, list[dict[str, Any]]] = {}
-        for row in kind:
-            passes.setdefault(row["contender"], []).append(row)
-        means = {name: statistics.fmean(row["seconds"] for row in timed) for name, timed in passes.items()}
-        fastest = min(means.values())
-        for contender in sorted(passes, key=records.contenders.index):
-            timed = passes[contender]
-            rows.append(
-                {
-                    **{name: timed[0][name] for name in ("batch_size", "set", "loader", "contender", "images")},
-                    "passes": len(timed),
-                    "seconds_mean": means[contender],
-                    "seconds_median": statistics.median(row["seconds"] for row in timed),
-                    "images_per_second": timed[0]["images"] / means[contender],
-                    "longer_percent": 100 * (means[contender] / fastest - 1),
-                }
-            )
-    return Table(
-        "test_time",
-        "Test time",
-        (
-            Column("batch_size", "batch", _COUNT, group=True),
-            Column("set", "set", pa.string(), group=True),
-            Column("loader", "loader", pa.bool_(), group=True),
-            _CONTENDER,
-            Column("images", "images", _COUNT, ",", shown=False),
-            Column("passes", "passes", _COUNT, shown=False),
-            Column("seconds_mean", "mean s", _REAL, ".4f"),
-            Column("seconds_median", "median s", _REAL, ".4f"),
-            Column("images_per_second", "images/s", _REAL, ",.0f"),
-            Column("longer_percent", "longer %", _REAL, ".1f"),
-        ),
-        tuple(rows),
-        (
-            f"Seconds of a pass ({_sizes(rows)}). longer: how much more time than the fastest takes, in percent "
-            "of its mean. loader: batching, copy to the device and normalisation are inside the time.",
-            f"Device: {_devices(records.of_stage('time'))}.",
-        ),
-    )
-
-
-def _sizes(rows: Sequence[Row]) -> str:
-    """How many images and passes, in words."""
-    sizes = dict.fromkeys((row["set"], row["images"], row["passes"]) for row in rows)
-    return "; ".join(f"{name} set: {images:,} images, {passes} passes" for name, images, passes in sizes)
-
-
-def _devices(trials: Sequence[Row]) -> str:
-    """What trials ran on, in words."""
-    devices = dict.fromkeys((row["device"], row["threads"]) for row in trials if row["device"])
-    words = [f"{device}, {threads} CPU thread{'s' if threads > 1 else ''}" for device, threads in devices]
-    return "; ".join(words) or "not measured"
 
 
 TABLES: tuple[Callable[[Records], Table], ...] = (
@@ -226,7 +161,9 @@ TABLES: tuple[Callable[[Records], Table], ...] = (
     _settings,
     _accuracy,
     _training_time,
-    _test_time,
+    test_time,
+    verdicts,
+    errata,
 )
 """In the report's order; a new table is one entry."""
 

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig
 from dwray.search.linear import LinearSearch
 from dwray.spec import SweepSpec
 
@@ -37,6 +38,38 @@ def search_epochs(spec: SweepSpec, contender: str) -> int:
     return spec.search.epochs or spec.training_of(contender).epochs
 
 
+def training_protocols(spec: SweepSpec) -> list[ProtocolConfig]:
+    """The protocols to train under: the sweep's, and those of its errata that train otherwise than any before."""
+    distinct = {tuple(getattr(each, name) for name in TRAINING_SWITCHES): each for each in reversed(spec.protocols)}
+    return list(reversed(distinct.values()))
+
+
+@dataclass(frozen=True)
+class PassKind:
+    """What the timed passes of one trial have in common."""
+
+    batch_size: int
+    set: str
+    loader: bool
+    batch_statistics: bool
+    notebook_loader: bool
+
+
+def pass_kinds(spec: SweepSpec) -> list[PassKind]:
+    """Every kind of timed pass, those that only an erratum asks for last."""
+    if spec.timing is None:
+        return []
+    return list(
+        dict.fromkeys(
+            PassKind(batch_size, images, loader, protocol.batch_statistics_at_test, loader and protocol.notebook_loader)
+            for protocol in spec.protocols
+            for batch_size in spec.timing.batch_sizes
+            for images in spec.timing.sets
+            for loader in spec.timing.loader
+        )
+    )
+
+
 def plan(spec: SweepSpec) -> list[StagePlan]:
     """The stages that a sweep runs, in their order."""
     stages = []
@@ -49,9 +82,10 @@ def plan(spec: SweepSpec) -> list[StagePlan]:
             counts = {contender: count for contender, count in trials.items() if count is not None}
             epochs = sum(count * search_epochs(spec, contender) for contender, count in counts.items())
             stages.append(StagePlan("search", sum(counts.values()), epochs))
-    epochs = sum(spec.training_of(contender).epochs for contender in contenders) * len(spec.seeds)
-    stages.append(StagePlan("train", len(contenders) * len(spec.seeds), epochs))
+    repeats = len(spec.seeds) * len(training_protocols(spec))
+    epochs = sum(spec.training_of(contender).epochs for contender in contenders) * repeats
+    stages.append(StagePlan("train", len(contenders) * repeats, epochs))
     if spec.timing:
-        trials_ = len(spec.timing.batch_sizes) * len(spec.timing.sets) * len(spec.timing.loader)
+        trials_ = len(pass_kinds(spec))
         stages.append(StagePlan("time", trials_, 0, trials_ * spec.timing.passes * len(contenders)))
     return stages

@@ -15,7 +15,7 @@ from ray.tune.result import TIME_THIS_ITER_S, TRAINING_ITERATION
 
 from dwray.results.progress import Listener, StageProgress, TrialProgress
 from dwray.results.schema import EPOCHS
-from dwray.results.store import RunStore
+from dwray.results.store import PASS_KIND, RunStore
 
 FLUSH_SECONDS = 2.0
 """The least time between two writes of the Parquet files while trials run."""
@@ -158,6 +158,7 @@ class RecordWriter(Callback):  # type: ignore[misc]
         "validation_accuracy_percent",
         "test_loss",
         "test_accuracy_percent",
+        "batch_statistics_test_accuracy_percent",
         "device",
         "threads",
         "host",
@@ -185,6 +186,11 @@ class RecordWriter(Callback):  # type: ignore[misc]
         known = {name: result[name] for name in self.TRIAL_COLUMNS if name in result}
         self._store.update_trial(trial.trial_id, epochs_done=result.get("epoch"), **known)
         if "epoch" in result:
+            best, accuracy = row.get("best_validation_accuracy_percent"), result["validation_accuracy_percent"]
+            if best is None or accuracy > best:
+                self._store.update_trial(
+                    trial.trial_id, best_epoch=result["epoch"], best_validation_accuracy_percent=accuracy
+                )
             values = {name: result.get(name, row.get(name)) for name in self.EPOCH_COLUMNS}
             self._store.add_epoch({**values, "trial_id": trial.trial_id, "reported_at": datetime.now(UTC)})
         for timed in result.get("passes", ()):
@@ -194,8 +200,9 @@ class RecordWriter(Callback):  # type: ignore[misc]
                     "contender": timed["network"],
                     "pass_number": timed["number"],
                     **{name: timed[name] for name in ("images", "seconds", "images_per_second")},
-                    **{name: trial.config[name] for name in ("set", "batch_size", "loader")},
+                    **{name: trial.config[name] for name in PASS_KIND},
                     **{name: result[name] for name in ("device", "threads")},
+                    **result["witnessed"],
                     "synthetic": row["synthetic"],
                 }
             )

@@ -1,11 +1,8 @@
 """A sweep's stages on Ray Tune: search, train the winners, time them."""
 
 import dataclasses
-import json
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +12,18 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from dwray.core.complexity import complexity
-from dwray.core.data import Splits, load_splits
+from dwray.core.config import SWITCHES, TRAINING_SWITCHES, ProtocolConfig
+from dwray.core.data import ImageData, split
 from dwray.errors import DataError
-from dwray.paths import RunPaths
 from dwray.results.progress import Listener, StageProgress
 from dwray.results.store import RunStore, write_atomically
 from dwray.results.table import Row
-from dwray.search.plan import plan, search_epochs
+from dwray.search.plan import pass_kinds, plan, search_epochs, training_protocols
 from dwray.spec import SweepSpec
 from dwray.tune.callbacks import RecordWriter, TimingReporter
-from dwray.tune.cluster import check_fits, check_shared, cluster, nodes, smallest_node
+from dwray.tune.cluster import check_fits, check_shared, nodes, smallest_node
 from dwray.tune.experiment import make_tuner
+from dwray.tune.protocol import check_protocol
 from dwray.tune.searcher import FixedTrials, LinearSearch
 from dwray.tune.trainables import CHECKPOINT_FILE, TRAINING_SETTINGS, TimeTrial, TrainTrial
 
@@ -51,20 +49,26 @@ class Sweep:
 
     Args:
         spec: What to run.
-        splits: The images.
+        data: The images.
         store: Where the records go.
         listen: Is told how it gets on.
         verbose: Let Tune print its own tables too.
     """
 
     def __init__(
-        self, spec: SweepSpec, splits: Splits, store: RunStore, listen: Listener, *, verbose: bool = False
+        self, spec: SweepSpec, data: ImageData, store: RunStore, listen: Listener, *, verbose: bool = False
     ) -> None:
-        self.spec, self.splits, self.store, self.listen, self.verbose = spec, splits, store, listen, verbose
+        self.spec, self.data, self.store, self.listen, self.verbose = spec, data, store, listen, verbose
         self.planned = {stage.stage: stage.trials for stage in plan(spec)}
-        # A list, because Tune would try to store a bare reference once more.
-        self.images = [ray.put(splits)]
-        shape = (splits.train.pixels.shape[3], *splits.train.pixels.shape[1:3])
+        splits = {
+            tuning: split(data, spec.data, tune_on_test_set=tuning)
+            for tuning in {protocol.tune_on_test_set for protocol in spec.protocols}
+        }
+        for protocol in spec.protocols:
+            check_protocol(protocol, splits[protocol.tune_on_test_set], spec)
+        # A mapping, because Tune would try to store a bare reference once more.
+        self.images = {tuning: ray.put(images) for tuning, images in splits.items()}
+        shape = (data.train.pixels.shape[3], *data.train.pixels.shape[1:3])
         self.columns = {contender: self._network_columns(contender, shape) for contender in spec.networks}
         resources = spec.resources
         gpus = resources.gpus_per_trial
@@ -90,9 +94,9 @@ class Sweep:
     def _network_columns(self, contender: str, shape: tuple[int, int, int]) -> Row:
         network, width = self.spec.network_of(contender), self.spec.width_of(contender)
         try:
-            cost = complexity(network, classes=len(self.splits.classes), width=width, image_shape=shape)
+            cost = complexity(network, classes=len(self.data.classes), width=width, image_shape=shape)
         except ValueError as error:
-            raise DataError(f"{self.splits.name}: {error}; --set data.image_size=... resizes them") from error
+            raise DataError(f"{self.data.name}: {error}; --set data.image_size=... resizes them") from error
         return {
             "contender": contender,
             "network": network,
@@ -160,13 +164,24 @@ class Sweep:
 
     def train(self, winners: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
         """Train the winners in full, with every seed; the weights of each contender's first completed seed."""
+        protocols = training_protocols(self.spec)
         configs = [
-            self._training_config(contender, seed=seed, test=True, **changes)
+            self._training_config(contender, seed=seed, test=True, protocol=protocol, **changes)
+            for protocol in protocols
             for seed in self.spec.seeds
             for contender, changes in winners.items()
         ]
         if not configs:
             return {}
+
+        def erratum(config: Mapping[str, Any]) -> str:
+            """What a trial's protocol has turned, and nothing for the sweep's own."""
+            turned = [name for name in TRAINING_SWITCHES if config[name] != getattr(self.spec.protocol, name)]
+            return ", ".join(turned)
+
+        def varies(trial: Trial) -> str:
+            return ", ".join(filter(None, (f"seed={trial.config['seed']}", erratum(trial.config))))
+
         every = self.spec.resources.checkpoint_every_epochs
         results = self._run(
             Stage(
@@ -175,7 +190,7 @@ class Sweep:
                 searcher=FixedTrials(configs),
                 trials=len(configs),
                 resources=self.trial_resources,
-                varies=lambda trial: f"seed={trial.config['seed']}",
+                varies=varies,
                 describe=lambda trial: {},
                 checkpoints=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=every, checkpoint_at_end=True),
             )
@@ -184,10 +199,11 @@ class Sweep:
         for result in results:
             if result.error is None and result.checkpoint is not None and not result.metrics.get("diverged"):
                 contender, seed = result.config["contender"], result.config["seed"]
-                path = self.store.paths.weights(contender, seed)
+                path = self.store.paths.weights(contender, seed, erratum(result.config))
                 with result.checkpoint.as_directory() as folder:
                     write_atomically(path, (Path(folder) / CHECKPOINT_FILE).read_bytes())
-                weights.setdefault(contender, path)
+                if not erratum(result.config):
+                    weights.setdefault(contender, path)
         return weights
 
     def time(self, weights: Mapping[str, Path]) -> None:
@@ -197,16 +213,14 @@ class Sweep:
             return
         configs = [
             {
-                "batch_size": batch_size,
-                "set": images,
-                "loader": loader,
+                **dataclasses.asdict(kind),
+                "tune_on_test_set": self.spec.protocol.tune_on_test_set,
+                "normalisation": self.spec.protocol.normalisation,
                 "passes": timing.passes,
                 "warmup_batches": timing.warmup_batches,
                 "threads": max(1, int(self.timing_resources["cpu"])),
             }
-            for batch_size in timing.batch_sizes
-            for images in timing.sets
-            for loader in timing.loader
+            for kind in pass_kinds(self.spec)
         ]
         contenders = {
             contender: (
@@ -219,7 +233,10 @@ class Sweep:
 
         def varies(trial: Trial) -> str:
             kind = "with loader" if trial.config["loader"] else "network alone"
-            return f"{trial.config['set']} set, batch {trial.config['batch_size']}, {kind}"
+            if trial.config["notebook_loader"]:
+                kind = "with the notebooks' loader"
+            statistics = ", batch statistics" if trial.config["batch_statistics"] else ""
+            return f"{trial.config['set']} set, batch {trial.config['batch_size']}, {kind}{statistics}"
 
         self._run(
             Stage(
@@ -234,9 +251,13 @@ class Sweep:
             )
         )
 
-    def _training_config(self, contender: str, *, seed: int, test: bool, **changes: Any) -> dict[str, Any]:
+    def _training_config(
+        self, contender: str, *, seed: int, test: bool, protocol: ProtocolConfig | None = None, **changes: Any
+    ) -> dict[str, Any]:
         """All that a TrainTrial needs, flat."""
+        protocol = protocol or self.spec.protocol
         return {
+            **{name: getattr(protocol, name) for name in SWITCHES},
             "contender": contender,
             "network": self.spec.network_of(contender),
             "width": self.spec.width_of(contender),
@@ -262,10 +283,15 @@ class Sweep:
         def describe(trial: Trial) -> Row:
             return {
                 "stage": stage.name,
-                "dataset": self.splits.name,
-                "synthetic": self.splits.synthetic,
+                "dataset": self.data.name,
+                "classes": len(self.data.classes),
+                "synthetic": self.data.synthetic,
                 **self.columns.get(trial.config.get("contender"), {}),
-                **{key: trial.config[key] for key in ("seed", *TRAINING_SETTINGS) if key in trial.config},
+                **{
+                    key: trial.config[key]
+                    for key in ("seed", *TRAINING_SETTINGS, *TRAINING_SWITCHES)
+                    if key in trial.config
+                },
                 **stage.describe(trial),
             }
 
@@ -292,51 +318,3 @@ class Sweep:
         self.store.flush()
         self.listen(StageProgress(stage.name, ended=True, seconds=time.monotonic() - began, notes=notes))
         return results
-
-
-def _in_background(work: Callable[[], Splits]) -> Future[Splits]:
-    """Begin work in a thread that nobody waits for when the sweep is interrupted (an executor's threads are joined)."""
-    future: Future[Splits] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # whoever asks for the result gets it
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-def run_sweep(
-    spec: SweepSpec, paths: RunPaths, listen: Listener, *, address: str | None = None, verbose: bool = False
-) -> list[Row]:
-    """Run a sweep's stages; its records are in ``paths`` then, and all along.
-
-    Args:
-        spec: What to run; its networks are known to the registry.
-        paths: An existing, empty run folder.
-        listen: Is told how it gets on.
-        address: Of a Ray cluster; see ``cluster``.
-        verbose: Let Ray and the trials speak.
-
-    Returns:
-        The rows of the trials that failed.
-
-    Raises:
-        DataError: The images cannot be had, or are not what they should be; nothing was trained.
-        SpecError: No node can hold a trial.
-        UserError: The cluster cannot be reached.
-        KeyboardInterrupt: Somebody pressed Ctrl-C; Tune saved its state first.
-    """
-    store = RunStore(paths, {"sweep": spec.name, "contenders": json.dumps(list(spec.networks))})
-    store.flush()
-    # The images are read while Ray starts: each takes seconds.
-    reading = _in_background(lambda: load_splits(spec.data))
-    with cluster(address, verbose=verbose):
-        sweep = Sweep(spec, reading.result(), store, listen, verbose=verbose)
-        try:
-            sweep.time(sweep.train(sweep.search()))
-        finally:
-            store.end()
-    return [row for stage in ("search", "train", "time") for row in store.trials(stage) if row["status"] == "failed"]

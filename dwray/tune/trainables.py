@@ -3,6 +3,7 @@
 import dataclasses
 import platform
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from ray.tune.result import DONE, RESULT_DUPLICATE
 
 from dwray.core import checkpoint
 from dwray.core.allocator import keep_freed_memory
-from dwray.core.batches import Normalize, ResidentImages
-from dwray.core.config import TrainingConfig
+from dwray.core.batches import ImageSet, Normalize, ResidentImages, normalisation
+from dwray.core.config import SWITCHES, ProtocolConfig, TrainingConfig
 from dwray.core.data import Splits
 from dwray.core.environment import device_name
 from dwray.core.evaluation import evaluate
-from dwray.core.inference import network_alone, time_passes, with_loader
+from dwray.core.inference import Batches, batches_of, network_alone, time_passes, with_loader
 from dwray.core.networks import build
+from dwray.core.notebook_loader import NotebookImages
+from dwray.core.precision import full_float32
 from dwray.core.training import fit, start
+from dwray.core.witness import Witness
 
 CHECKPOINT_FILE = "state.pt"
 TRAINING_SETTINGS = tuple(field.name for field in dataclasses.fields(TrainingConfig))
@@ -29,6 +33,7 @@ TRAINING_SETTINGS = tuple(field.name for field in dataclasses.fields(TrainingCon
 def prepare_worker(threads: int) -> torch.device:
     """Set a worker process up for a trial, and name the device that Ray gave it."""
     keep_freed_memory()
+    full_float32()
     torch.set_num_threads(threads)
     if not ray.get_gpu_ids():
         return torch.device("cpu")
@@ -42,33 +47,48 @@ def where(device: torch.device) -> dict[str, Any]:
     return {"device": device_name(device), "threads": torch.get_num_threads(), "host": platform.node()}
 
 
-def _get_splits(holder: list[Any]) -> Splits:
+SplitsByTuning = Mapping[bool, Any]
+"""References to the images by ``tune_on_test_set``."""
+
+
+def _get_splits(references: SplitsByTuning, tune_on_test_set: bool) -> Splits:
     """The node's one copy of the decoded images: numpy arrays that lie in Ray's object store, read-only."""
-    splits = ray.get(holder[0])
+    splits = ray.get(references[tune_on_test_set])
     assert isinstance(splits, Splits)
     return splits
+
+
+def image_sets(splits: Splits, protocol: ProtocolConfig, device: torch.device) -> dict[str, ImageSet]:
+    """The three sets as a protocol makes batches of them."""
+    mean, std = normalisation(splits, protocol.normalisation)
+    sets = {name: getattr(splits, name) for name in ("train", "validation", "test")}
+    if protocol.notebook_loader:
+        return {name: NotebookImages(images, mean, std, device) for name, images in sets.items()}
+    normalize = Normalize(mean, std, device)
+    return {name: ResidentImages(images, normalize, device) for name, images in sets.items()}
 
 
 class TrainTrial(tune.Trainable):  # type: ignore[misc]
     """One training; each step is an epoch. Its actor is used again for the next trial, with the images in place.
 
-    The config holds the settings of TrainingConfig, and ``network``, ``width``, ``seed``, ``threads`` and ``test``
-    (whether to score the test images at the end).
+    The config holds the settings of TrainingConfig, the protocol's switches, and ``network``, ``width``, ``seed``,
+    ``threads`` and ``test`` (whether to score the test images at the end).
     """
 
-    def setup(self, config: dict[str, Any], splits: list[Any]) -> None:
-        """Take the images (a list around their object reference) and make the first trial's network."""
+    def setup(self, config: dict[str, Any], splits: SplitsByTuning) -> None:
+        """Take the images and make the first trial's network."""
         self.device = prepare_worker(config["threads"])
-        self.splits = _get_splits(splits)
-        normalize = Normalize(self.splits.mean, self.splits.std, self.device)
-        self.images = {
-            name: ResidentImages(getattr(self.splits, name), normalize, self.device)
-            for name in ("train", "validation", "test")
-        }
+        self.references = splits
+        self.protocol: ProtocolConfig | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
+        protocol = ProtocolConfig(**{name: new_config[name] for name in SWITCHES})
+        if protocol != self.protocol:
+            self.protocol = protocol
+            self.splits = _get_splits(self.references, protocol.tune_on_test_set)
+            self.images = image_sets(self.splits, protocol, self.device)
         self.training = TrainingConfig(**{name: new_config[name] for name in TRAINING_SETTINGS})
         network = build(
             new_config["network"],
@@ -85,6 +105,7 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
             self.images["validation"],
             self.training,
             seed=new_config["seed"],
+            protocol=protocol,
         )
         return True
 
@@ -96,8 +117,11 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
         result: dict[str, Any] = {**dataclasses.asdict(record), **where(self.device)}
         result[DONE] = record.diverged or self.state.epochs_done == self.training.epochs
         if result[DONE] and self.score_test and not record.diverged:
-            score = evaluate(self.state.network, self.images["test"], self.training.batch_size)
+            arguments = self.state.network, self.images["test"], self.training.batch_size
+            score = evaluate(*arguments)
             result.update(test_loss=score.loss, test_accuracy_percent=score.accuracy_percent)
+            score = evaluate(*arguments, batch_statistics=True)
+            result.update(batch_statistics_test_accuracy_percent=score.accuracy_percent)
         return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -115,19 +139,19 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
     One trial times all the networks, pass by pass in turn, because only what was measured side by side on one device
     can be compared. Nothing is reported between two passes, which would disturb the next one.
 
-    The config holds ``set``, ``batch_size``, ``loader``, ``passes``, ``warmup_batches`` and ``threads``.
+    The config holds the fields of :class:`~dwray.search.plan.PassKind`, and ``tune_on_test_set``, ``normalisation``,
+    ``passes``, ``warmup_batches`` and ``threads``.
     """
 
     def setup(
         self,
         config: dict[str, Any],
-        splits: list[Any],
+        splits: SplitsByTuning,
         contenders: dict[str, tuple[str, float, bytes | None]],
     ) -> None:
         """Take the images and, for each contender, its network, width and trained state (a checkpoint's bytes)."""
         self.device = prepare_worker(config["threads"])
-        self.splits = _get_splits(splits)
-        self.normalize = Normalize(self.splits.mean, self.splits.std, self.device)
+        self.splits = _get_splits(splits, config["tune_on_test_set"])
         self.networks = {}
         for label, (name, width, weights) in contenders.items():
             network = build(
@@ -150,21 +174,32 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """All the passes; ``passes`` of the result holds a dict for each."""
-        make = with_loader if self.config["loader"] else network_alone
-        records = time_passes(
-            self.networks,
-            make(
-                getattr(self.splits, self.config["set"]),
-                self.normalize,
-                self.config["batch_size"],
-                self.device,
-            ),
-            device=self.device,
-            passes=self.config["passes"],
-            warmup_batches=self.config["warmup_batches"],
-        )
+        witness = Witness(self.device)
+        with witness:
+            records = list(
+                time_passes(
+                    self.networks,
+                    self._batches(),
+                    device=self.device,
+                    passes=self.config["passes"],
+                    warmup_batches=self.config["warmup_batches"],
+                    batch_statistics=self.config["batch_statistics"],
+                )
+            )
+        witnessed = dataclasses.asdict(witness.record)
+        del witnessed["threads"]  # of the process; the trial's own are told beside it
         return {
             "passes": [dataclasses.asdict(record) for record in records],
+            "witnessed": witnessed,
             **where(self.device),
             DONE: True,
         }
+
+    def _batches(self) -> Batches:
+        """What a pass goes through, by the trial's config."""
+        images, batch_size = getattr(self.splits, self.config["set"]), self.config["batch_size"]
+        mean, std = normalisation(self.splits, self.config["normalisation"])
+        if self.config["notebook_loader"]:
+            return batches_of(NotebookImages(images, mean, std, self.device), batch_size)
+        make = with_loader if self.config["loader"] else network_alone
+        return make(images, Normalize(mean, std, self.device), batch_size, self.device)

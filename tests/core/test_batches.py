@@ -1,11 +1,13 @@
 """Images on the device: normalisation, order, shuffling, augmentation."""
 
+import itertools
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwray.core.batches import Normalize, ResidentImages, as_tensor, epoch_generator
+from dwray.core.batches import Normalize, ResidentImages, as_tensor, batch_bounds, epoch_generator
 from dwray.core.data import Images
 
 CPU = torch.device("cpu")
@@ -96,8 +98,22 @@ def test_ordered_covers_all_images_in_order(count: int, batch_size: int) -> None
     batches = list(raw(images).ordered(batch_size))
     assert np.array_equal(np.concatenate([pixels_of(inputs) for inputs, _ in batches]), images.pixels)
     assert torch.cat([labels for _, labels in batches]).tolist() == list(range(count))
-    assert all(len(inputs) == len(labels) == batch_size for inputs, labels in batches[:-1])
-    assert 1 <= len(batches[-1][1]) <= batch_size
+    sizes = [len(labels) for _, labels in batches]
+    assert [len(inputs) for inputs, _ in batches] == sizes
+    assert sizes == [end - start for start, end in batch_bounds(count, batch_size)]
+
+
+@given(count=st.integers(1, 200), batch_size=st.integers(1, 70))
+def test_batches_are_full_but_for_the_last_which_is_never_a_single_image(count: int, batch_size: int) -> None:
+    bounds = batch_bounds(count, batch_size)
+    sizes = [end - start for start, end in bounds]
+    assert sum(sizes) == count
+    assert bounds[0][0] == 0
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
+    assert all(size == batch_size for size in sizes[:-1])
+    assert 1 <= sizes[-1] <= batch_size + 1
+    if batch_size > 1 and count > 1:
+        assert sizes[-1] > 1
 
 
 @given(count=st.integers(1, 60), batch_size=st.integers(2, 70), seed=st.integers(0, 2**40))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dwray.core.batches import Normalize
+from dwray.core.batches import Normalize, batch_bounds
 from dwray.core.data import Images
 from dwray.core.inference import PassRecord, network_alone, time_passes, with_loader
 from dwray.core.networks import build
@@ -157,7 +157,7 @@ def test_the_caller_has_gradients_between_two_records() -> None:
 def test_with_and_without_the_loader_the_inputs_are_the_same(batch_size: int) -> None:
     images = some_images()
     loaded, prepared = (list(make(images, NORMALIZE, batch_size, CPU)()) for make in (with_loader, network_alone))
-    assert [len(inputs) for inputs in loaded] == [min(batch_size, 10 - first) for first in range(0, 10, batch_size)]
+    assert [len(inputs) for inputs in loaded] == [end - start for start, end in batch_bounds(10, batch_size)]
     for a, b in zip(loaded, prepared, strict=True):
         assert torch.equal(a, b)
         assert a.stride() == b.stride()

@@ -17,7 +17,7 @@ from dwray.paths import RunPaths
 from dwray.results.progress import StageProgress, TrialProgress
 from dwray.results.records import Records
 from dwray.spec import SweepSpec
-from dwray.tune.stages import run_sweep
+from dwray.tune.sweep import run_sweep
 
 pytestmark = pytest.mark.slow
 

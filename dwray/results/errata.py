@@ -1,0 +1,118 @@
+"""What each of the paper's flaws is worth: a switch of the protocol turned, everything else as it was."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig
+from dwray.results.records import Records
+from dwray.results.statistics import Estimate, mean, paired_difference, paired_ratio, ratio_of_means
+from dwray.results.table import Column, Row, Table
+
+_REAL = pa.float64()
+_EFFECTS = ("accuracy_points", "epoch_time_percent", "test_time_percent")
+
+_COLUMNS = (
+    Column("switch", "switch", pa.string(), group=True, section=True),
+    Column("contender", "network", pa.string()),
+    Column("accuracy_points", "test, points", _REAL, "+.2f"),
+    Column("accuracy_points_half_width", "95% ±", _REAL, ".2f"),
+    Column("epoch_time_percent", "s/epoch, %", _REAL, "+.1f"),
+    Column("epoch_time_percent_half_width", "95% ±", _REAL, ".1f"),
+    Column("test_time_percent", "test s, %", _REAL, "+.1f"),
+    Column("test_time_percent_half_width", "95% ±", _REAL, ".1f"),
+    *(
+        Column(f"{effect}_{end}", f"{heading}: 95% {end}", _REAL, "+.2f", wide=True)
+        for effect, heading in zip(_EFFECTS, ("test", "s/epoch", "test s"), strict=True)
+        for end in ("low", "high")
+    ),
+    Column("seeds", "seeds", pa.int64(), wide=True),
+)
+
+
+def errata(records: Records) -> Table:
+    """One row for each switch and contender; a run that turned none has no such table."""
+    rows = []
+    kind = max(((row["batch_size"], row["set"]) for row in records.timings), default=None)
+    for switch in records.errata:
+        turned = records.protocol.turn(switch)
+        value = str(getattr(turned, switch)).lower()
+        for contender in records.contenders:
+            row: dict[str, object] = {"switch": f"{switch}: {value}", "contender": contender}
+            row.update(_effect("accuracy_points", _accuracy(records, contender, turned)))
+            if switch in TRAINING_SWITCHES:
+                row.update(_effect("epoch_time_percent", _percent(_epoch_time(records, contender, turned))))
+            if kind and _timed_otherwise(records.protocol, turned):
+                row.update(_effect("test_time_percent", _percent(_test_time(records, contender, turned, *kind))))
+            row["seeds"] = len(records.trainings(contender, turned))
+            rows.append(row)
+    notes = [
+        f"The effect of turning one switch of the protocol ({records.protocol}), everything else as it was. Accuracy "
+        "and seconds of a training pass: paired over the seeds, Student's interval"
+        + (
+            f"; seconds of a test pass ({kind[1]} set, batch {kind[0]}): ratio of the means, bootstrap-t. "
+            if kind
+            else ". "
+        )
+        + "A dash: the switch cannot change it, or it was not measured. An interval that holds 0 shows no effect."
+    ]
+    if records.errata and any(records.of_stage("search")):
+        notes.append("All trainings use the settings that the search found under the protocol itself.")
+    return Table("errata", "What the paper's flaws are worth", _COLUMNS, tuple(rows), tuple(notes) if rows else ())
+
+
+def _effect(name: str, estimate: Estimate | None) -> Row:
+    if estimate is None:
+        return {}
+    effect = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    if estimate.low is not None and estimate.high is not None:
+        effect[f"{name}_half_width"] = (estimate.high - estimate.low) / 2
+    return effect
+
+
+def _percent(ratio: Estimate | None) -> Estimate | None:
+    """A ratio as a change in percent."""
+    if ratio is None:
+        return None
+    low, high = (None if end is None else 100 * (end - 1) for end in (ratio.low, ratio.high))
+    return Estimate(100 * (ratio.value - 1), low, high, ratio.n)
+
+
+def _accuracy(records: Records, contender: str, turned: ProtocolConfig) -> Estimate | None:
+    def by_seed(protocol: ProtocolConfig) -> Mapping[int, float]:
+        found = {row["seed"]: records.test_accuracy(row, protocol) for row in records.trainings(contender, protocol)}
+        return {seed: accuracy for seed, accuracy in found.items() if accuracy is not None}
+
+    return paired_difference(by_seed(turned), by_seed(records.protocol))
+
+
+def _epoch_time(records: Records, contender: str, turned: ProtocolConfig) -> Estimate | None:
+    def by_seed(protocol: ProtocolConfig) -> Mapping[int, float]:
+        found = {
+            row["seed"]: mean(epoch["train_seconds"] for epoch in records.epochs_of(row))
+            for row in records.trainings(contender, protocol)
+        }
+        return {seed: seconds for seed, seconds in found.items() if seconds is not None}
+
+    return paired_ratio(by_seed(turned), by_seed(records.protocol))
+
+
+def _timed_otherwise(protocol: ProtocolConfig, turned: ProtocolConfig) -> bool:
+    """The test time that counts is another one under the other protocol."""
+
+    def kind(each: ProtocolConfig) -> tuple[bool, bool, bool]:
+        loader = each.loader_in_test_time
+        return loader, each.batch_statistics_at_test, loader and each.notebook_loader
+
+    return kind(protocol) != kind(turned)
+
+
+def _test_time(
+    records: Records, contender: str, turned: ProtocolConfig, batch_size: int, images: str
+) -> Estimate | None:
+    def seconds(protocol: ProtocolConfig) -> list[float]:
+        passes = records.passes(images, batch_size, protocol.loader_in_test_time, protocol)
+        return [row["seconds"] for row in passes.get(contender, [])]
+
+    a, b = seconds(turned), seconds(records.protocol)
+    return ratio_of_means(a, b) if a and len(a) == len(b) else None

@@ -1,0 +1,146 @@
+"""Precision and compilation: what is available, and that outputs stay what they are."""
+
+import ast
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dwray.core.modes import MODES, Mode, compiler_error, has_bfloat16, output_error, prepare
+from dwray.core.testtime import Plan as TimePlan
+from dwray.core.testtime import activation_bytes, free_bytes, measure, paired_rounds, random_images, untrained
+from dwray.errors import UserError
+
+CPU = torch.device("cpu")
+IMAGES = random_images(32, 8, CPU)
+FLOAT32 = Mode("float32", compiled=False)
+
+
+def network(name: str = "ConvNet") -> nn.Module:
+    return untrained(name, classes=5, width=0.125, images=IMAGES)
+
+
+def test_the_modes_have_names() -> None:
+    assert list(MODES) == ["float32-eager", "float32-compiled", "bfloat16-eager", "bfloat16-compiled"]
+    assert MODES["bfloat16-compiled"] == Mode("bfloat16", compiled=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "native"), [("fpu avx512_bf16 sse", True), ("amx_bf16", True), ("avx512f avx2 bf16", False), ("", False)]
+)
+def test_bfloat16_needs_a_processor_that_computes_in_it(tmp_path: Path, flags: str, native: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"model name\t: avx512_bf16\nflags\t\t: {flags}\n")
+    assert has_bfloat16(CPU, tmp_path / "cpuinfo") is native
+    assert not has_bfloat16(CPU, tmp_path / "missing")
+
+
+def test_a_missing_compiler_is_the_reason(tmp_path: Path) -> None:
+    script = (
+        "import torch; from dwray.core.modes import MODES, unavailable; cpu = torch.device('cpu')\n"
+        "print([unavailable(MODES[mode], cpu) for mode in ('float32-eager', 'float32-compiled')])"
+    )
+    environment = {**os.environ, "CXX": str(tmp_path / "no-compiler"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    eager, compiled = ast.literal_eval(ran.stdout)
+    assert eager is None
+    assert compiled.startswith("torch.compile does not work here: ")
+    assert "no-compiler" in compiled
+    assert "\n" not in compiled
+
+
+@pytest.mark.parametrize("name", ["ConvNet", "DepthwiseConvNet"])
+def test_float32_eager_is_the_network_itself(name: str) -> None:
+    original = network(name)
+    prepared = prepare({name: original}, FLOAT32, IMAGES)[name]
+    assert prepared is original
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize("name", ["ConvNet", "DepthwiseConvNet"])
+def test_bfloat16_computes_nearly_the_same_with_a_copy(name: str) -> None:
+    original = network(name)
+    before = copy.deepcopy(original.state_dict())
+    prepared = prepare({name: original}, Mode("bfloat16", compiled=False), IMAGES)[name]
+    assert {parameter.dtype for parameter in prepared.parameters()} == {torch.bfloat16}
+    assert all(torch.equal(before[key], value) for key, value in original.state_dict().items())
+    assert 1e-4 < output_error(prepared, original, IMAGES, torch.bfloat16) < 0.8
+
+
+@pytest.mark.slow
+def test_one_compilation_serves_all_batch_sizes() -> None:
+    if reason := compiler_error(CPU):
+        pytest.skip(reason)
+    original = network("DepthwiseConvNet")
+    prepared = prepare({"mine": original}, Mode("float32", compiled=True), IMAGES)["mine"]
+    with torch.no_grad(), torch.compiler.set_stance("fail_on_recompile"):
+        for size in (1, 2, 3, 7, 15, 16, 17, 23, 32):
+            images = random_images(size, 8, CPU)
+            assert torch.allclose(prepared(images), original(images), atol=1e-4)
+
+
+class Broken(nn.Module):
+    """A network that computes something else in bfloat16."""
+
+    def __init__(self, wrong: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.wrong = wrong
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        outputs = images.flatten(1) * self.weight
+        return outputs * self.wrong if images.dtype == torch.bfloat16 else outputs
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, 2.0, float("nan")])
+def test_other_outputs_are_an_error(wrong: float) -> None:
+    with pytest.raises(RuntimeError, match="mine computes something else as bfloat16-eager"):
+        prepare({"mine": Broken(wrong)}, Mode("bfloat16", compiled=False), IMAGES)
+    prepare({"mine": Broken(1.0)}, Mode("bfloat16", compiled=False), IMAGES)
+
+
+def test_an_untrained_network_has_activations_of_an_ordinary_size() -> None:
+    original = network("DepthwiseConvNet")
+    assert not original.training
+    sizes = []
+    for module in original.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(lambda _module, _inputs, output: sizes.append(output.std().item()))
+            assert module.momentum == 0.1
+    with torch.no_grad():
+        original(IMAGES)
+    assert all(0.5 < size < 1.5 for size in sizes)
+
+
+def test_memory_is_estimated_and_kept_to() -> None:
+    image = IMAGES[:1]
+    layer = nn.Sequential(nn.Conv2d(3, 7, 1), nn.ReLU())
+    assert activation_bytes(layer, image) == 2 * (7 + 7) * 8 * 8 * 4
+    free = free_bytes(CPU)
+    assert free is not None
+    assert free > 2**20
+    plan = TimePlan(CPU, 8, (10**9,), 1, 1, (FLOAT32,), None)
+    with pytest.raises(UserError, match="a batch of 1000000000 images may not fit"):
+        measure(["ConvNet"], plan, classes=5, width=0.125, listen=lambda _line: None)
+
+
+def test_rounds_alternate_who_goes_first_and_last_long_enough() -> None:
+    order: list[str] = []
+    pair = (network(), network("DepthwiseConvNet"))
+    for name, each in zip("ab", pair, strict=True):
+        each.register_forward_hook(lambda _module, inputs, _output, name=name: order.append(name))
+    rounds = paired_rounds(pair, IMAGES[:4])
+    next(rounds)
+    firsts = []
+    for _ in range(4):
+        order.clear()
+        seconds = next(rounds)
+        firsts.append(order[0])
+        assert order.count("a") * 4 * seconds[0] > 0.001
+        assert sorted(set(order)) == ["a", "b"]
+    assert firsts == ["b", "a", "b", "a"]

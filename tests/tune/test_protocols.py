@@ -1,0 +1,130 @@
+"""The protocols on real Ray: what each switch changes in a sweep, and what it leaves alone."""
+
+from pathlib import Path
+
+import pytest
+from tiny import tiny
+
+from dwray.core.config import PROTOCOLS, SWITCHES, TRAINING_SWITCHES
+from dwray.errors import DataError
+from dwray.paths import RunPaths
+from dwray.results.records import Records
+from dwray.results.tables import make_tables
+from dwray.search.plan import pass_kinds, plan, training_protocols
+from dwray.spec import SweepSpec
+from dwray.tune.sweep import run_sweep
+
+
+def sweep(spec: SweepSpec, folder: Path) -> tuple[Records, RunPaths]:
+    paths = RunPaths.create(folder, spec.name)
+    assert run_sweep(spec, paths, lambda _: None) == []
+    return Records.read(paths), paths
+
+
+def short(**changes: object) -> SweepSpec:
+    """One network, one epoch, no search."""
+    return tiny(
+        **{
+            "networks": ["ConvNet"],
+            "training": {"epochs": 1, "batch_size": 32, "initial_lr": 0.05},
+            "search": {},
+            **changes,
+        }
+    )
+
+
+@pytest.mark.slow
+def test_every_erratum_is_trained_and_timed_beside_the_protocol(ray_cluster: None, tmp_path: Path) -> None:
+    training = {"epochs": 1, "batch_size": 16, "initial_lr": 0.05}  # two batches of the 20 validation images
+    spec = short(errata=list(SWITCHES), seeds=[0, 1], training=training)
+    records, paths = sweep(spec, tmp_path)
+    corrected = PROTOCOLS["corrected"]
+    images = {}
+    for protocol in [corrected, *map(corrected.turn, TRAINING_SWITCHES)]:
+        trainings = records.trainings("ConvNet", protocol)
+        assert sorted(row["seed"] for row in trainings) == [0, 1], str(protocol)
+        (epoch,) = records.epochs_of(trainings[0])
+        images[protocol.turned] = round(epoch["images_per_second"] * epoch["train_seconds"])
+        seed = trainings[0]["seed"]
+        assert paths.weights("ConvNet", seed, ", ".join(protocol.turned)).is_file()
+    assert images.pop(("tune_on_test_set",)) == 200, "nothing is held out"
+    assert set(images.values()) == {180}
+    assert len(records.of_stage("train")) == 12
+
+    def losses(switch: str | None) -> list[float]:
+        protocol = corrected.turn(switch) if switch else corrected
+        return [
+            row["train_loss"] for row in sorted(records.trainings("ConvNet", protocol), key=lambda row: row["seed"])
+        ]
+
+    base = losses(None)
+    # The first epoch's momentum starts from zero in any case, and the last two switches change no training step.
+    assert losses("momentum_reset_each_epoch") == base
+    assert losses("validation_loss_over_batches_minus_one") == base
+    assert losses("notebook_loader") == pytest.approx(base, rel=0.02), "the same images in the same order"
+    assert losses("tune_on_test_set") != base
+    assert losses("normalisation") != base
+
+    kinds = {(row["loader"], row["batch_statistics"], row["notebook_loader"]) for row in records.timings}
+    assert kinds == {(a, b, False) for a in (False, True) for b in (False, True)} | {(True, False, True)}
+    assert all(row["load_average"] is not None and row["exclusive"] in (True, False) for row in records.timings)
+    (table,) = [table for table in make_tables(records) if table.name == "errata"]
+    assert [row["switch"].partition(":")[0] for row in table.rows] == list(SWITCHES)
+    assert all(row["accuracy_points"] is not None for row in table.rows)
+    assert {row["switch"].partition(":")[0] for row in table.rows if "test_time_percent" in row} == {
+        "batch_statistics_at_test",
+        "loader_in_test_time",
+    }
+
+
+@pytest.mark.slow
+def test_the_papers_protocol_validates_and_times_as_the_notebooks_did(ray_cluster: None, tmp_path: Path) -> None:
+    records, _ = sweep(short(protocol="paper"), tmp_path)
+    for row in records.trainings("ConvNet"):
+        assert row["validation_accuracy_percent"] == row["test_accuracy_percent"], "the same images"
+        assert records.test_accuracy(row) == row["batch_statistics_test_accuracy_percent"]
+        assert row["validation_loss"] == pytest.approx(2 * row["test_loss"], rel=0.2), "two batches, less one"
+        assert row["best_epoch"] == 1
+    assert {(row["loader"], row["notebook_loader"], row["batch_statistics"]) for row in records.timings} == {
+        (True, True, True),
+        (False, False, True),
+    }
+    assert len(records.passes("test", 32, True)["ConvNet"]) == 2
+
+
+def test_a_loss_over_no_batch_is_refused_before_anything_starts(ray_cluster: None, tmp_path: Path) -> None:
+    paths = RunPaths.create(tmp_path, "x")
+    spec = short(
+        protocol={"base": "corrected", "validation_loss_over_batches_minus_one": True},
+        training={"batch_size": 64},
+    )
+    with pytest.raises(DataError, match="one batch of 64"):
+        run_sweep(spec, paths, lambda _: None)
+    assert not paths.tune.exists()
+
+
+# What the sweep file asks for
+
+
+def test_a_protocol_is_a_name_or_a_base_with_switches() -> None:
+    assert tiny(protocol="paper").protocol == PROTOCOLS["paper"]
+    assert tiny(protocol={"base": "paper", "tune_on_test_set": False}).protocol == PROTOCOLS["paper"].turn(
+        "tune_on_test_set"
+    )
+    assert tiny(protocol={"normalisation": "imagenet"}).protocol == PROTOCOLS["corrected"].turn("normalisation")
+    assert tiny().protocol == PROTOCOLS["corrected"]
+
+
+def test_only_what_differs_is_trained_and_timed_anew() -> None:
+    spec = tiny(errata=["batch_statistics_at_test", "loader_in_test_time", "normalisation"])
+    assert [protocol.turned for protocol in training_protocols(spec)] == [(), ("normalisation",)]
+    assert [(kind.loader, kind.batch_statistics) for kind in pass_kinds(spec)] == [
+        (True, False),
+        (False, False),
+        (True, True),
+        (False, True),
+    ]
+    stages = {stage.stage: stage for stage in plan(spec)}
+    assert stages["train"].trials == 2 * 2 * 2
+    assert stages["time"].trials == 4
+    assert pass_kinds(tiny(timing=None)) == []
