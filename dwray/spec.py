@@ -16,6 +16,7 @@ from dwray.core.config import (
     ProtocolConfig,
     TimingConfig,
     TrainingConfig,
+    switches_of,
 )
 from dwray.errors import SpecError
 
@@ -109,7 +110,7 @@ class SweepSpec(_Section):
     """How the experiment is done: ``corrected``, ``paper`` (as the notebooks did it), or either as ``base`` beside
     switches of its own."""
     errata: list[str] = []
-    """Switches of the protocol to turn, one at a time: each is measured beside the protocol itself."""
+    """Switches of the protocol to turn, one at a time (``a + b`` turns two): each is measured beside the protocol."""
     training: TrainingConfig = TrainingConfig()
     """How a network is trained: the start of the search, and what it does not vary."""
     search: SearchSpec = SearchSpec()
@@ -161,10 +162,10 @@ class SweepSpec(_Section):
     @field_validator("errata")
     @classmethod
     def _errata_are_switches(cls, value: list[str]) -> list[str]:
-        for name in value:
+        for name in (name for erratum in value for name in switches_of(erratum)):
             if name not in SWITCHES:
                 raise ValueError(f"there is no switch {name!r} of the protocol{near(name, SWITCHES)}")
-        if len(set(value)) < len(value):
+        if len({frozenset(switches_of(erratum)) for erratum in value}) < len(value):
             raise ValueError(f"names a switch twice: {value}")
         return value
 
@@ -222,7 +223,7 @@ class SweepSpec(_Section):
     @property
     def protocols(self) -> list[ProtocolConfig]:
         """The protocol, and what it is with each switch of ``errata`` turned."""
-        return [self.protocol, *(self.protocol.turn(switch) for switch in self.errata)]
+        return [self.protocol, *(self.protocol.turn(*switches_of(erratum)) for erratum in self.errata)]
 
     def network_of(self, label: str) -> str:
         """The registry's name of a contender."""

@@ -133,6 +133,8 @@ def _override(values: dict[str, Any], override: str) -> None:
         section[part] = inner
         section = inner
     section[path[-1]] = _load_yaml(text, f"--set {key}")
+    if path == ["protocol", "base"]:
+        values["protocol"] = section[path[-1]]  # all of it: a run's own sweep.yaml has every switch spelled out
     if len(path) == 2 and path[0] == "training":
         # What the user asks of every training, no network's own setting may undo.
         networks = values.get("networks")

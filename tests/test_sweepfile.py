@@ -4,17 +4,20 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import TINY
 
-from dwray.core.config import TrainingConfig
+from dwray.core.config import PROTOCOLS, TrainingConfig
 from dwray.errors import SpecError
 from dwray.spec import SweepSpec, to_plain
 from dwray.sweepfile import find, resolve, validate
 
+SWEEPS = Path(__file__).parent.parent / "sweeps"
 
-@pytest.mark.parametrize("name", ["digits", "cifar10", "cifar100"])
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(SWEEPS.glob("*.yaml"))])
 def test_the_sweeps_that_come_with_dwray_are_valid_and_spell_out_to_themselves(name: str) -> None:
     spec = resolve(name)
     assert spec.name == name
@@ -206,3 +209,13 @@ def test_valid_settings_survive_the_way_into_the_file_and_back(settings: dict[st
     spec = SweepSpec.model_validate({**TINY, "training": settings})
     assert dataclasses.asdict(spec.training) == {**dataclasses.asdict(TrainingConfig()), **settings}
     assert validate(to_plain(spec), "again") == spec
+
+
+def test_the_protocol_of_a_resolved_sweep_file_can_be_set_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "resolved.yaml"
+    path.write_text(yaml.safe_dump(to_plain(resolve("digits"))))
+    for override in ("protocol=paper", "protocol.base=paper"):
+        assert resolve(str(path), [override]).protocol == PROTOCOLS["paper"]
+    turned = resolve(str(path), ["protocol.base=paper", "protocol.tune_on_test_set=false"]).protocol
+    assert turned == PROTOCOLS["paper"].turn("tune_on_test_set")
+    assert resolve("digits", ["protocol.normalisation=imagenet"]).protocol.turned == ("normalisation",)

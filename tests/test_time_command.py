@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 SMALL = ["--width", "0.125", "--size", "8", "--classes", "5", "--images", "10", "--passes", "2", "--threads", "1"]
+SMALL += ["--batch-sizes", "10,4"]
 FAST = [*SMALL, "--modes", "float32-eager", "--device", "cpu"]
 
 
@@ -31,7 +32,8 @@ def test_two_networks_are_timed_and_their_crossover_searched(tmp_path: Path) -> 
     assert "Test time, float32-eager, 2 passes over 10 images" in ran.stdout
     assert "1 thread, torch" in ran.stdout
     assert re.search(r"float32-eager +(between \d and \d: \w+ below, \w+ above|none between 1 and 4: )", ran.stdout)
-    assert "Time per image, float32-eager" in ran.stdout
+    curve = " ".join(ran.stdout.partition("Time per image, float32-eager")[2].split())
+    assert re.search(r"ratio interval faster 1 .* interval: of the ratio, 99.9% at the last look; .*under 1%", curve)
     lines = ran.stderr.splitlines()
     if ran.returncode == 4:
         assert len(lines) == 1
@@ -74,6 +76,12 @@ def test_one_network_has_no_crossover(tmp_path: Path) -> None:
     assert json.loads(ran.stdout)["crossovers"] == []
 
 
+def test_a_pass_holds_the_largest_batch(tmp_path: Path) -> None:
+    small = ["--width", "0.125", "--size", "8", "--passes", "1", "--modes", "float32-eager", "--device", "cpu"]
+    ran = dwray("time", "ConvNet", *small, "--batch-sizes", "4,300", "--json", folder=tmp_path)
+    assert json.loads(ran.stdout)["images"] == 300
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -82,6 +90,7 @@ def test_one_network_has_no_crossover(tmp_path: Path) -> None:
         (["--batch-sizes", "4,x"], "--batch-sizes must be whole numbers from 1"),
         (["--batch-sizes", "0"], "--batch-sizes must be whole numbers from 1"),
         (["--batch-sizes", ""], "--batch-sizes must be whole numbers from 1"),
+        (["--images", "10", "--batch-sizes", "4,11"], "--images: a pass over 10 has no batch of 11 images"),
         (["--modes", "float16-eager"], "--modes: there is no mode 'float16-eager'; did you mean"),
         (["--device", "cuda:99"], "--device: there is no device 'cuda:99' here; there are: cpu"),
     ],

@@ -136,7 +136,8 @@ class ProtocolConfig:
     normalisation: str = "dataset"
     """Mean and standard deviation of each channel: the ``dataset``'s own, or those of ``imagenet``."""
     notebook_loader: bool = False
-    """Batches are made as the notebooks made them, image by image in two worker processes."""
+    """Batches are made as the notebooks made them: image by image in two worker processes, laid out NCHW; and a timed
+    pass waits for the answer to each (``.item()``)."""
     validation_loss_over_batches_minus_one: bool = False
     """The validation loss is the sum of the batches' means over their number less one."""
     batch_statistics_at_test: bool = False
@@ -163,11 +164,15 @@ class ProtocolConfig:
         settings = [f"{name}: {_plain(getattr(self, name))}" for name in self.turned]
         return self.base + (f" with {', '.join(settings)}" if settings else "")
 
-    def turn(self, switch: str) -> "ProtocolConfig":
-        """This protocol with one switch at its other value: the paper's, or the corrected one where it has that."""
-        here = getattr(self, switch)
-        other = {getattr(protocol, switch) for protocol in PROTOCOLS.values()} - {here}
-        return replace(self, **{switch: other.pop()})
+    def turn(self, *switches: str) -> "ProtocolConfig":
+        """This protocol with switches at their other values: the paper's, or the corrected one where it has that."""
+        values = {switch: {getattr(protocol, switch) for protocol in PROTOCOLS.values()} for switch in switches}
+        return replace(self, **{switch: (values[switch] - {getattr(self, switch)}).pop() for switch in switches})
+
+
+def switches_of(erratum: str) -> tuple[str, ...]:
+    """The switches that an erratum turns: its name, or the names that it joins with ``+``."""
+    return tuple(name.strip() for name in erratum.split("+"))
 
 
 def _plain(value: bool | str) -> str:

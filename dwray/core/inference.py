@@ -71,6 +71,7 @@ def time_passes(
     passes: int,
     warmup_batches: int,
     batch_statistics: bool = False,
+    read_each_batch: bool = False,
 ) -> Iterator[PassRecord]:
     """Time every network over the same batches, without gradients.
 
@@ -84,6 +85,8 @@ def time_passes(
         passes: Timed passes of each network.
         warmup_batches: Batches of each network before the first timed pass.
         batch_statistics: Batch norm in training mode, as in the notebooks; otherwise everything is in evaluation mode.
+        read_each_batch: Wait for the answer to each batch before the next (the notebooks' ``.item()``); otherwise a GPU
+            works through a queue of batches.
 
     Yields:
         A record a pass, in the order in which they ran.
@@ -91,23 +94,25 @@ def time_passes(
     with ExitStack() as stack:
         for network in networks.values():
             stack.enter_context(mode_for_inference(network, batch_statistics=batch_statistics))
-            _run(network, itertools.islice(batches(), warmup_batches))
+            _run(network, itertools.islice(batches(), warmup_batches), read_each_batch)
             if warmup_batches:  # the last batch may be smaller, and kernels are chosen by shape
-                _run(network, deque(batches(), maxlen=1))
+                _run(network, deque(batches(), maxlen=1), read_each_batch)
         names = list(networks)
         for number in range(1, passes + 1):
             for name in names if number % 2 else reversed(names):
                 watch = Stopwatch(device)
-                images = _run(networks[name], batches())
+                images = _run(networks[name], batches(), read_each_batch)
                 seconds, _ = watch.stop()
                 yield PassRecord(name, number, images, seconds, images / seconds)
 
 
-def _run(network: nn.Module, batches: Iterable[torch.Tensor]) -> int:
+def _run(network: nn.Module, batches: Iterable[torch.Tensor], read_each_batch: bool) -> int:
     """Run a network over batches without gradients; the number of images."""
     images = 0
     with torch.no_grad():
         for inputs in batches:
-            network(inputs)
+            answers = network(inputs)
+            if read_each_batch:
+                answers.argmax(1).sum().item()
             images += len(inputs)
     return images

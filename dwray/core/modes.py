@@ -72,11 +72,12 @@ def compiler_error(device: torch.device) -> str | None:
     try:
         torch.compile(lambda x: x.sin() + 1, fullgraph=True)(inputs)
     except Exception as error:  # whatever a missing or broken compiler makes torch raise: it is the reason
-        return f"torch.compile does not work here: {_first_line(error)}"
+        return f"torch.compile does not work here: {first_line(error)}"
     return None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its class if it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 

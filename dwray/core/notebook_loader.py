@@ -3,13 +3,12 @@
 Beside ``batches.ResidentImages`` it is slow; it is here because the paper's times have it inside.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from dwray.core.batches import batch_bounds
 from dwray.core.data import Images
@@ -21,7 +20,7 @@ WORKERS = 2
 class _Dataset(Dataset[tuple[Tensor, int]]):
     """As torchvision's CIFAR classes: an image is made of its pixels each time that it is asked for."""
 
-    def __init__(self, images: Images, transform: transforms.Compose) -> None:
+    def __init__(self, images: Images, transform: Callable[[Image.Image], Tensor]) -> None:
         self._images, self._transform = images, transform
 
     def __len__(self) -> int:
@@ -44,7 +43,10 @@ class NotebookImages:
     """
 
     def __init__(self, images: Images, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        from torchvision import transforms  # seconds, and only here: nothing else of training needs torchvision
+
         self._images = images
+        self._transforms = transforms
         self._to_input = [transforms.ToTensor(), transforms.Normalize(mean, std)]
         self.device = device
 
@@ -62,9 +64,9 @@ class NotebookImages:
         augment: list[torch.nn.Module] = []
         if crop_padding:
             height, width = self._images.pixels.shape[1:3]
-            augment.append(transforms.RandomCrop((height, width), padding=crop_padding))
+            augment.append(self._transforms.RandomCrop((height, width), padding=crop_padding))
         if flip:
-            augment.append(transforms.RandomHorizontalFlip())
+            augment.append(self._transforms.RandomHorizontalFlip())
         order = torch.randperm(len(self), generator=generator)
         return self._batches(order, batch_size, augment, generator)
 
@@ -72,7 +74,7 @@ class NotebookImages:
         self, order: Tensor, batch_size: int, augment: list[torch.nn.Module], generator: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         loader = DataLoader(
-            _Dataset(self._images, transforms.Compose([*augment, *self._to_input])),
+            _Dataset(self._images, self._transforms.Compose([*augment, *self._to_input])),
             batch_sampler=[order[start:end].tolist() for start, end in batch_bounds(len(self), batch_size)],
             num_workers=WORKERS,
             generator=generator,  # seeds the workers

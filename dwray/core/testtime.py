@@ -17,7 +17,7 @@ from dwray.core.clock import Stopwatch
 from dwray.core.crossover import Comparison, Crossover, compare_rounds, find_crossover
 from dwray.core.environment import device_name
 from dwray.core.inference import Batches, time_passes
-from dwray.core.modes import Mode, prepare, unavailable
+from dwray.core.modes import Mode, first_line, prepare, unavailable
 from dwray.core.networks import build
 from dwray.core.witness import Witness, Witnessed
 from dwray.errors import UserError
@@ -83,7 +83,7 @@ class Measured:
     times: tuple[BatchTime, ...]
     crossovers: tuple[ModeCrossover, ...]
     unavailable: dict[str, str]
-    """Modes that cannot be had here, and why."""
+    """Modes that cannot be had here or that failed, and why: nothing else here is of them."""
 
     @property
     def witnessed(self) -> tuple[Witnessed, ...]:
@@ -130,8 +130,11 @@ def measure(names: Sequence[str], plan: Plan, *, classes: int, width: float, lis
         width: Width multiplier.
         listen: Is told in a line what comes next.
 
+    Returns:
+        What the modes gave that worked to their end.
+
     Raises:
-        UserError: A batch that memory does not hold; no mode that the device has.
+        UserError: A batch that memory does not hold; no mode that the device has and that worked.
     """
     check_images = random_images(CHECK_IMAGES, plan.size, plan.device)
     networks = {name: untrained(name, classes=classes, width=width, images=check_images) for name in names}
@@ -142,8 +145,6 @@ def measure(names: Sequence[str], plan: Plan, *, classes: int, width: float, lis
             f"(at most {most}): give a smaller --batch-sizes or a smaller --width"
         )
     reasons = {mode: unavailable(mode, plan.device) for mode in plan.modes}
-    if all(reasons.values()):
-        raise UserError("; ".join(f"{mode}: {reason}" for mode, reason in reasons.items()))
     max_batch = plan.max_batch if len(names) == 2 else None
     if max_batch is not None and most is not None:
         max_batch = min(max_batch, most)
@@ -154,15 +155,16 @@ def measure(names: Sequence[str], plan: Plan, *, classes: int, width: float, lis
         listen(f"{mode}: compiling" if mode.compiled else f"{mode}: preparing")
         try:
             prepared = prepare(networks, mode, check_images)
-            typed = inputs.to(mode.dtype)
-            for batch_size in plan.batch_sizes:
-                listen(f"{mode}: batch size {batch_size}")
-                times.append(_time(prepared, typed[: plan.images], batch_size, mode, plan))
-            if max_batch is not None:
-                listen(f"{mode}: crossover between batch sizes 1 and {max_batch}")
-                crossovers.append(_search(prepared, typed, max_batch, mode))
-        except torch.OutOfMemoryError as error:
-            raise UserError(f"{mode}: the GPU's memory is full: give a smaller --batch-sizes or --max-batch") from error
+            timed, searched = _measure_mode(prepared, mode, inputs, plan, max_batch, listen)
+        except torch.OutOfMemoryError:
+            reasons[mode] = "the GPU's memory is full: give a smaller --batch-sizes or --max-batch"
+        except Exception as error:  # torch and its compilers raise all kinds, and the other modes' figures must be kept
+            reasons[mode] = first_line(error)
+        else:
+            times += timed
+            crossovers += searched
+    if all(reasons.values()):
+        raise UserError("; ".join(f"{mode}: {reason}" for mode, reason in reasons.items()))
     return Measured(
         networks=tuple(names),
         device=str(plan.device),
@@ -176,6 +178,26 @@ def measure(names: Sequence[str], plan: Plan, *, classes: int, width: float, lis
         crossovers=tuple(crossovers),
         unavailable={str(mode): reason for mode, reason in reasons.items() if reason},
     )
+
+
+def _measure_mode(
+    prepared: Mapping[str, nn.Module],
+    mode: Mode,
+    inputs: Tensor,
+    plan: Plan,
+    max_batch: int | None,
+    listen: Callable[[str], None],
+) -> tuple[list[BatchTime], list[ModeCrossover]]:
+    """The timed passes in a mode, and the search up to ``max_batch``, if that is wanted."""
+    typed = inputs.to(mode.dtype)
+    times = []
+    for batch_size in plan.batch_sizes:
+        listen(f"{mode}: batch size {batch_size}")
+        times.append(_time(prepared, typed[: plan.images], batch_size, mode, plan))
+    if max_batch is None:
+        return times, []
+    listen(f"{mode}: crossover between batch sizes 1 and {max_batch}")
+    return times, [_search(prepared, typed, max_batch, mode)]
 
 
 def _time(networks: Mapping[str, nn.Module], inputs: Tensor, batch_size: int, mode: Mode, plan: Plan) -> BatchTime:

@@ -7,7 +7,8 @@ is None, never True.
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +39,8 @@ THROTTLE_REASONS: dict[int, tuple[str, bool]] = {
     0x100: ("display clocks", False),
 }
 """NVML's bits (nvml.h, nvmlClocksEventReasons) in words, and whether a timing is disturbed by it."""
+THROTTLE_QUERIES = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+"""What NVML calls the question for them since version 12, and before."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,13 @@ class CpuTimes:
 
 @dataclass(frozen=True)
 class GpuState:
-    """What NVML says of one GPU at one moment."""
+    """What NVML says of one GPU at one moment; None is what it does not tell of that GPU."""
 
-    other_processes: int
-    sm_clock_mhz: int
-    throttle_bits: int
+    other_processes: int | None
+    sm_clock_mhz: int | None
+    throttle_bits: int | None
+    unknown: str | None = None
+    """Why the other processes cannot be known."""
 
 
 class Witness:
@@ -87,7 +92,7 @@ class Witness:
     Args:
         device: What is timed on.
         nvml: The module ``pynvml``; None imports it, if it is there.
-        gpu_uuid: NVML's name of the GPU; None asks torch for it. (An index would not do: CUDA_VISIBLE_DEVICES
+        gpu_uuid: The GPU's UUID as torch has it, without NVML's prefix; None asks torch for it. (An index would not do: CUDA_VISIBLE_DEVICES
             renumbers torch's devices, and not NVML's.)
     """
 
@@ -119,14 +124,17 @@ class Witness:
         if self._device.type == "cuda":
             disturbances += gpu_disturbances(states)
             unknown += [f"the GPU was not checked: {self._gpu_error}"] if self._gpu_error else []
-        bits = [state.throttle_bits for state in states]
+            reasons = dict.fromkeys(state.unknown for state in states if state.unknown)
+            unknown += [f"the other processes on the GPU cannot be known: {reason}" for reason in reasons]
+        bits = [state.throttle_bits for state in states if state.throttle_bits is not None]
+        others = [state.other_processes for state in states if state.other_processes is not None]
         self.record = Witnessed(
             exclusive=False if disturbances else None if unknown else True,
             disturbance="; ".join(disturbances + unknown) or None,
             load_average=os.getloadavg()[0],
             other_cpu_seconds=max(0.0, cpu.busy - cpu.own) if cpu else None,
             threads=torch.get_num_threads(),
-            other_gpu_processes=max((state.other_processes for state in states), default=None),
+            other_gpu_processes=max(others, default=None),
             sm_clock_mhz_before=self._gpu_before.sm_clock_mhz if self._gpu_before else None,
             sm_clock_mhz_after=gpu_after.sm_clock_mhz if gpu_after else None,
             throttle_reasons=", ".join(name for name, _ in _reasons(bits)) if bits else None,
@@ -141,7 +149,7 @@ class Witness:
             self._nvml.nvmlInit()
             if self._uuid is None:
                 synchronize(self._device)  # makes the context that NVML lists us by
-                self._uuid = f"GPU-{torch.cuda.get_device_properties(self._device).uuid}"
+                self._uuid = str(torch.cuda.get_device_properties(self._device).uuid)
         except ImportError:
             self._gpu_error = "nvidia-ml-py is not installed"
         except Exception as error:  # NVML raises classes of its own, which exist only where it is installed
@@ -173,28 +181,45 @@ def cpu_disturbances(used: CpuTimes, seconds: float, cores: float) -> Iterator[s
 def gpu_disturbances(states: Iterable[GpuState]) -> Iterator[str]:
     """What slowed a GPU, or shared it, at the moments at which it was looked at."""
     states = list(states)
-    others = max((state.other_processes for state in states), default=0)
+    others = max((state.other_processes or 0 for state in states), default=0)
     if others:
         yield f"{others} other process{'es' if others > 1 else ''} on the GPU"
-    for name, disturbs in _reasons(state.throttle_bits for state in states):
+    for name, disturbs in _reasons(state.throttle_bits or 0 for state in states):
         if disturbs:
             yield f"the GPU's clock was held down: {name}"
 
 
 def gpu_state(nvml: ModuleType | Any, uuid: str) -> GpuState:
-    """Ask NVML, initialised, about the GPU of that UUID.
+    """Ask NVML, initialised, about the GPU or the part of a GPU (MIG) of that UUID, given without a prefix.
 
     Raises:
-        nvml.NVMLError: It cannot tell.
+        nvml.NVMLError: There is none.
     """
-    handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
-    pids = {process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
-    # In a container NVML lists processes by the host's numbers, ours too: then one of them, whichever, is us.
-    others = len(pids - {os.getpid()}) if os.getpid() in pids else max(0, len(pids) - 1)
-    reasons = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-    if reasons is None:  # before NVML 12
-        reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons
-    return GpuState(others, int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)), int(reasons(handle)))
+    try:
+        handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    except Exception:  # a class that exists only where NVML's package is installed
+        handle = nvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
+    pids: set[int] = set()
+    unknown = "NVML lists no process, not even this one"  # which holds a context: in a container the list may be blind
+    try:
+        pids = {process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+    except Exception as error:  # as above: a part of a GPU, or a virtual one, does not answer every question
+        unknown = str(error)
+    # In a container NVML may list all by the host's numbers, ours too: then one of them, whichever, is us.
+    return GpuState(
+        other_processes=len(pids) - 1 if pids else None,
+        sm_clock_mhz=_ask(nvml, ["nvmlDeviceGetClockInfo"], handle, nvml.NVML_CLOCK_SM),
+        throttle_bits=_ask(nvml, THROTTLE_QUERIES, handle),
+        unknown=None if pids else unknown,
+    )
+
+
+def _ask(nvml: ModuleType | Any, queries: Sequence[str], *arguments: Any) -> int | None:
+    """The answer to the first of NVML's queries that package and driver have, and the GPU answers; None if to none."""
+    for query in queries:
+        with suppress(Exception):  # AttributeError, or one of NVML's own classes
+            return int(getattr(nvml, query)(*arguments))
+    return None
 
 
 def cpu_times(proc: Path = PROC) -> CpuTimes | None:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from dwray import paper
+from dwray.core.config import ProtocolConfig
 from dwray.paper import Stated, footnote
 from dwray.results.records import Records
+from dwray.results.schema import STATUSES
 from dwray.results.statistics import Estimate, mean_interval
 from dwray.results.table import ROW_FORM, Column, Row, Table
 
@@ -16,7 +19,7 @@ _REAL = pa.float64()
 COLUMNS = (
     Column("dataset", "data", pa.string(), group=True, section=True),
     Column("contender", "network", pa.string(), group=True, section=True),
-    Column("quantity", "", pa.string()),
+    Column("quantity", "", pa.string(), marked=True),
     Column("paper", "paper", _REAL, ROW_FORM),
     Column("notebook", "notebook", _REAL, ROW_FORM),
     Column("measured", "measured", _REAL, ROW_FORM),
@@ -34,16 +37,20 @@ DIFFERENCE = (
 )
 
 
+LEAST_TRAIN_IMAGES = 45_000
+"""CIFAR's training images less a held-out tenth; a run on fewer is not the paper's."""
+
+
 class Footnotes:
     """Numbers the footnotes of one table in the order in which they are first used."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
-    def mark(self, text: str, keys: Iterable[str]) -> str:
-        """A text with the numbers of its footnotes behind it."""
+    def marks(self, keys: Iterable[str]) -> str:
+        """The numbers of footnotes, in brackets."""
         numbers = [self._numbers.setdefault(key, len(self._numbers) + 1) for key in keys]
-        return text + "".join(f" [{number}]" for number in numbers)
+        return " ".join(f"[{number}]" for number in numbers)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -95,7 +102,8 @@ class Comparison:
         row: dict[str, Any] = {
             "dataset": dataset,
             "contender": contender,
-            "quantity": self.footnotes.mark(quantity, stated.footnotes),
+            "quantity": quantity,
+            "marks": self.footnotes.marks(stated.footnotes),
             "paper": printed,
             "notebook": stated.notebook,
             "form": form,
@@ -122,6 +130,18 @@ def over_seeds(values: Iterable[float | None]) -> Estimate | None:
     return mean_interval(known) if known else None
 
 
+def unfinished_trainings(records: Records, protocol: ProtocolConfig | None = None) -> list[str]:
+    """Of each contender not all of whose trainings under a protocol (the run's own) completed: what became of them."""
+    found = []
+    for contender in records.contenders:
+        statuses = [row["status"] for row in records.train_trials(contender, protocol)]
+        if any(status != "completed" for status in statuses):
+            counts = (f"{statuses.count(status)} {status}" for status in STATUSES if status in statuses)
+            turned = f" ({protocol})" if protocol else ""
+            found.append(f"{contender}{turned}: {', '.join(counts)}")
+    return found
+
+
 def own_dataset(records: Records) -> str:
     """The paper's name for the run's images, where it is to stand beside them; else their own."""
     return records.compare_with or records.dataset
@@ -134,7 +154,15 @@ def not_the_papers(records: Records) -> tuple[str, ...]:
     differences = []
     if records.dataset != records.compare_with:
         differences.append(f"the images are those of {records.dataset}")
+    for contender in records.contenders:
+        first = next(iter(records.train_trials(contender)), None)
+        stated = paper.epochs(records.compare_with, records.network(contender) or "").notebook
+        if first and stated and first["epochs"] != stated:
+            differences.append(f"{contender} was trained for {first['epochs']} of {stated:g} epochs")
+    images = {row["train_images"] for row in records.of_stage("train") if row["train_images"]}
+    if images and min(images) < LEAST_TRAIN_IMAGES:
+        differences.append(f"there are {min(images):,} training images, not 50,000")
     widths = sorted({row["width"] for row in records.trials if row["width"] not in (None, 1.0)})
     if widths:
-        differences.append("the networks have width " + ", ".join(f"{width:g}" for width in widths))
-    return (f"Not like with like: {' and '.join(differences)}.",) if differences else ()
+        differences.append("the width is " + ", ".join(f"{width:g}" for width in widths))
+    return (f"Not like with like: {'; '.join(differences)}.",) if differences else ()

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig
+from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig, switches_of
+from dwray.results.comparison import unfinished_trainings
 from dwray.results.records import Records
 from dwray.results.statistics import Estimate, mean, paired_difference, paired_ratio, ratio_of_means
 from dwray.results.table import Column, Row, Table
@@ -34,13 +35,16 @@ def errata(records: Records) -> Table:
     """One row for each switch and contender; a run that turned none has no such table."""
     rows = []
     kind = max(((row["batch_size"], row["set"]) for row in records.timings), default=None)
-    for switch in records.errata:
-        turned = records.protocol.turn(switch)
-        value = str(getattr(turned, switch)).lower()
+    unfinished = unfinished_trainings(records)
+    for erratum in records.errata:
+        switches = switches_of(erratum)
+        turned = records.protocol.turn(*switches)
+        settings = [f"{switch}: {str(getattr(turned, switch)).lower()}" for switch in switches]
+        unfinished += [note for note in unfinished_trainings(records, turned) if note not in unfinished]
         for contender in records.contenders:
-            row: dict[str, object] = {"switch": f"{switch}: {value}", "contender": contender}
+            row: dict[str, object] = {"switch": " + ".join(settings), "contender": contender}
             row.update(_effect("accuracy_points", _accuracy(records, contender, turned)))
-            if switch in TRAINING_SWITCHES:
+            if set(switches) & set(TRAINING_SWITCHES):
                 row.update(_effect("epoch_time_percent", _percent(_epoch_time(records, contender, turned))))
             if kind and _timed_otherwise(records.protocol, turned):
                 row.update(_effect("test_time_percent", _percent(_test_time(records, contender, turned, *kind))))
@@ -50,14 +54,22 @@ def errata(records: Records) -> Table:
         f"The effect of turning one switch of the protocol ({records.protocol}), everything else as it was. Accuracy "
         "and seconds of a training pass: paired over the seeds, Student's interval"
         + (
-            f"; seconds of a test pass ({kind[1]} set, batch {kind[0]}): ratio of the means, bootstrap-t. "
+            f"; seconds of a test pass ({kind[1]} set, batch {kind[0]}): ratio of the means, bootstrap-t; the "
+            "two were timed one after the other, and what the machine drifted between them is not in the interval. "
             if kind
             else ". "
         )
         + "A dash: the switch cannot change it, or it was not measured. An interval that holds 0 shows no effect."
     ]
-    if records.errata and any(records.of_stage("search")):
+    if any(records.of_stage("search")):
         notes.append("All trainings use the settings that the search found under the protocol itself.")
+    if any("tune_on_test_set" in erratum for erratum in records.errata):
+        notes.append(
+            "tune_on_test_set: the settings are the same on both sides, so this is what it is worth to train on the "
+            "validation images too, and not what it is worth to choose settings by the test set."
+        )
+    if unfinished:
+        notes.append(f"NOT ALL trainings completed, and the effects are of those that did: {'; '.join(unfinished)}.")
     return Table("errata", "What the paper's flaws are worth", _COLUMNS, tuple(rows), tuple(notes) if rows else ())
 
 

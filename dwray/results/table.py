@@ -1,5 +1,6 @@
 """One table: its rows as data, and how a person sees them. The renderers know nothing else."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ class Column:
     """A column that is not shown is in the data alone."""
     wide: bool = False
     """Shown where there is room: in documents, not in a terminal's 80 columns."""
+    marked: bool = False
+    """A row's footnote marks (its ``marks``, such as ``[1]``) are shown behind the value; the data has it alone."""
     section: bool = False
     """A group column that a terminal draws as a heading above its rows."""
 
@@ -47,9 +50,14 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def to_arrow(self, identity: Mapping[str, str]) -> pa.Table:
-        """The rows, typed, with the run's identity as metadata."""
-        schema = pa.schema([(column.name, column.kind) for column in self.columns], metadata=dict(identity))
-        return pa.Table.from_pylist([dict(row) for row in self.rows], schema=schema)
+        """The rows, typed, with the run's identity, the title and the notes (a JSON list) as metadata."""
+        metadata = {**identity, "title": self.title, "notes": json.dumps(self.notes)}
+        schema = pa.schema([(column.name, column.kind) for column in self.columns], metadata=metadata)
+        return pa.Table.from_pylist(self.data(), schema=schema)
+
+    def data(self) -> list[dict[str, Any]]:
+        """The rows without what only concerns their looks; what was not measured is None."""
+        return [{column.name: row.get(column.name) for column in self.columns} for row in self.rows]
 
     @property
     def shown(self) -> tuple[Column, ...]:
@@ -81,4 +89,5 @@ def _text(row: Row, column: Column) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return format(value, row["form"] if column.form == ROW_FORM else column.form)
+    text = format(value, row["form"] if column.form == ROW_FORM else column.form)
+    return f"{text} {row['marks']}" if column.marked and row.get("marks") else text

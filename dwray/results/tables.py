@@ -7,14 +7,14 @@ import pyarrow as pa
 
 from dwray import paper
 from dwray.paths import RunPaths
-from dwray.results.comparison import Comparison, over_seeds
+from dwray.results.comparison import Comparison, over_seeds, unfinished_trainings
 from dwray.results.curves import epochs_to_reach, target_accuracy
 from dwray.results.errata import errata
 from dwray.results.records import Records
-from dwray.results.schema import STATUSES, TRIALS
+from dwray.results.schema import TRIALS
 from dwray.results.statistics import mean, total
 from dwray.results.store import write_parquet
-from dwray.results.table import Column, Table
+from dwray.results.table import Column, Row, Table
 from dwray.results.test_time import devices, test_time
 from dwray.results.verdicts import verdicts
 
@@ -80,7 +80,6 @@ def _settings(records: Records) -> Table:
 
 def _accuracy(records: Records) -> Table:
     comparison = Comparison(records)
-    unfinished = []
     for dataset, contender, network in comparison.subjects():
         own = comparison.measured_here(dataset)
         done = records.trainings(contender) if own else []
@@ -90,27 +89,34 @@ def _accuracy(records: Records) -> Table:
             ("test %", of("reported"), [records.test_accuracy(row) for row in done]),
             ("test %, evaluation mode", of("last_epoch"), [row["test_accuracy_percent"] for row in done]),
             ("validation %, last epoch", of("last_epoch"), [row["validation_accuracy_percent"] for row in done]),
-            ("validation %, best epoch", of("best_epoch"), [row["best_validation_accuracy_percent"] for row in done]),
-            ("train %, last epoch", of("train"), [row["train_accuracy_percent"] for row in done]),
+            ("validation %, best epoch", of("best_epoch"), [_best(records, row)[1] for row in done]),
+            ("train %", of("train"), [row["train_set_accuracy_percent"] for row in done]),
+            ("train %, while it learned", paper.Stated(), [row["train_accuracy_percent"] for row in done]),
         ):
             comparison.add(dataset, contender, quantity, stated, over_seeds(values), ".2f")
-        epochs = over_seeds(row["best_epoch"] for row in done)
+        epochs = over_seeds(_best(records, row)[0] for row in done)
         comparison.add(
             dataset, contender, "best epoch", paper.Stated(notebook=best[0] if best else None), epochs, ".1f"
         )
-        statuses = [row["status"] for row in records.train_trials(contender)] if own else []
-        if len(done) < len(statuses):
-            counts = (f"{statuses.count(status)} {status}" for status in STATUSES if status in statuses)
-            unfinished.append(f"{contender}: {', '.join(counts)}")
     notes = [
-        "Over the seeds whose training completed. test: after the last epoch, batch norm as the protocol has it; "
-        "train: while it learned; the notebooks' validation set is the test set."
+        "Over the seeds whose training completed. test, train: after the last epoch, batch norm as the protocol has "
+        "it; the notebooks' validation set is the test set."
     ]
+    unfinished = unfinished_trainings(records)
     if unfinished:
         notes.append(f"Trainings: {'; '.join(unfinished)}.")
     if records.synthetic:
         notes.append("SYNTHETIC images (random numbers): these accuracies mean nothing.")
     return comparison.table("accuracy", "Table 2. Accuracy", *notes)
+
+
+def _best(records: Records, training: Row) -> tuple[int | None, float | None]:
+    """The first epoch of a training with its highest validation accuracy, and that accuracy."""
+    scored = [row for row in records.epochs_of(training) if row["validation_accuracy_percent"] is not None]
+    if not scored:
+        return None, None
+    best = max(scored, key=lambda row: (row["validation_accuracy_percent"], -row["epoch"]))
+    return best["epoch"], best["validation_accuracy_percent"]
 
 
 def _is_best(row: Mapping[str, float], dataset: str, network: str) -> bool:
@@ -133,8 +139,8 @@ def _training_time(records: Records) -> Table:
         none = paper.Stated()
         per_epoch = [
             ("training pass, s", paper.seconds_per_epoch(dataset, name), "train_seconds"),
-            ("  data, s", none, "data_seconds"),
-            ("  step, s", none, "step_seconds"),
+            ("data, s", none, "data_seconds"),
+            ("step, s", none, "step_seconds"),
             ("validation pass, s", paper.validation_seconds_per_epoch(dataset, name), "validation_seconds"),
         ]
         for quantity, stated, column in per_epoch:
@@ -152,7 +158,7 @@ def _training_time(records: Records) -> Table:
         "Table 3. Training time",
         "Seconds of an epoch: mean over a training's epochs; the training pass is data and step together. epochs to "
         "...%: the first epoch with that validation accuracy, over the seeds that reached it.",
-        f"Device: {devices(records.of_stage('train'))}.",
+        f"Device: {devices(records.of_stage('train'))}; trainings ran side by side where the resources allowed it.",
     )
 
 
@@ -176,4 +182,5 @@ def make_tables(records: Records) -> list[Table]:
 def write_tables(paths: RunPaths, records: Records, tables: Iterable[Table]) -> None:
     """Write each table as Parquet, and remove nothing."""
     for table in tables:
-        write_parquet(paths.table(table.name), table.to_arrow(records.identity))
+        measured_on = {"measured_on": devices(records.trials)}
+        write_parquet(paths.table(table.name), table.to_arrow({**records.identity, **measured_on}))

@@ -18,7 +18,7 @@ _COLUMNS = (
     Column("batch_size", "batch", pa.int64(), group=True, section=True),
     Column("set", "set", pa.string(), group=True, section=True),
     Column("loader", "loader", pa.string(), group=True),
-    Column("contender", "network", pa.string()),
+    Column("contender", "network", pa.string(), marked=True),
     Column("images", "images", pa.int64(), ",", shown=False),
     Column("passes", "passes", pa.int64(), wide=True),
     Column("paper", "paper", _REAL, ".2f"),
@@ -52,18 +52,18 @@ def test_time(records: Records) -> Table:
                 network = records.network(contender) or ""
                 stated = paper.test_seconds(network, images, batch_size)
                 longer = paper.longer_percent(images, batch_size)
-                row["contender"] = footnotes.mark(contender, stated.footnotes)
+                row["marks"] = footnotes.marks(stated.footnotes)
                 row.update(paper=stated.paper, notebook=stated.notebook)
                 row["paper_longer_percent"] = longer.percent.paper if network == longer.network else None
             if contender in passes:
-                row.update(_measured(passes[contender], min(means.values())))
+                row.update(_measured(passes[contender], min(means.values()) if len(means) > 1 else None))
                 if row.get("paper") is not None:
                     row["difference"] = row["measured"] - row["paper"]
             rows.append(row)
     notes = [
         f"Seconds of a pass ({_sizes(rows)}). loader: inside, the making of the batches is part of the pass, as in the "
         "paper; none, the network alone. longer: how much more time than the fastest takes, in percent of its mean. "
-        "difference: mean less the paper's.",
+        "difference: mean less the paper's. A dash was not stated, or not measured in this run.",
         f"Device: {devices(records.of_stage('time'))}.",
         *_exclusivity(records),
         *(not_the_papers(records) if rows else ()),
@@ -80,7 +80,7 @@ def _kinds(records: Records) -> list[tuple[int, str, bool]]:
     return sorted(kinds, key=lambda kind: (-kind[0], kind[1], not kind[2]))
 
 
-def _measured(timed: Sequence[Row], fastest: float) -> Row:
+def _measured(timed: Sequence[Row], fastest: float | None) -> Row:
     seconds = [row["seconds"] for row in timed]
     mean = statistics.fmean(seconds)
     lower, median, upper = (float(each) for each in np.percentile(seconds, (25, 50, 75)))
@@ -92,7 +92,7 @@ def _measured(timed: Sequence[Row], fastest: float) -> Row:
         "seconds_median": median,
         "seconds_iqr": upper - lower,
         "images_per_second": timed[0]["images"] / median,
-        "longer_percent": 100 * (mean / fastest - 1),
+        "longer_percent": None if fastest is None else 100 * (mean / fastest - 1),
         "exclusive": None if None in alone else all(alone),
     }
 

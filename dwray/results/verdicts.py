@@ -14,6 +14,7 @@ import pyarrow as pa
 from dwray import paper
 from dwray.paper import Stated
 from dwray.results.claims import CLAIMS, DEPTHWISE, ORDINARY, Claim
+from dwray.results.comparison import not_the_papers, unfinished_trainings
 from dwray.results.curves import epochs_to_reach, target_accuracy
 from dwray.results.records import Records
 from dwray.results.statistics import MOST_UNITS, Estimate, units_needed
@@ -145,6 +146,18 @@ def _notes(records: Records) -> list[str]:
         "estimate is right.",
         "Ranges: " + "; ".join(ranges) + ".",
     ]
+    inside = (
+        "with the loader inside, as the paper's"
+        if records.protocol.loader_in_test_time
+        else ("of the network alone; the paper's have its loader inside")
+    )
+    notes.append(f"Test times are {inside}. How many epochs a training has is set by the sweep file.")
+    notes += not_the_papers(records)
+    unfinished = unfinished_trainings(records)
+    if unfinished:
+        notes.append(f"NOT ALL trainings completed, and the claims are of those that did: {'; '.join(unfinished)}.")
+    if records.disturbed_timings:
+        notes.append("Some of the timings were NOT ALONE on their device (Table 4): take their verdicts with care.")
     target = target_accuracy(records)
     if target is not None:
         notes.append(f"Epochs to reach {target:g}% validation accuracy.{_never_reached(records, target)}")

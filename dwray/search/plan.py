@@ -40,8 +40,10 @@ def search_epochs(spec: SweepSpec, contender: str) -> int:
 
 def training_protocols(spec: SweepSpec) -> list[ProtocolConfig]:
     """The protocols to train under: the sweep's, and those of its errata that train otherwise than any before."""
-    distinct = {tuple(getattr(each, name) for name in TRAINING_SWITCHES): each for each in reversed(spec.protocols)}
-    return list(reversed(distinct.values()))
+    distinct: dict[tuple[Any, ...], ProtocolConfig] = {}
+    for protocol in spec.protocols:
+        distinct.setdefault(tuple(getattr(protocol, name) for name in TRAINING_SWITCHES), protocol)
+    return list(distinct.values())
 
 
 @dataclass(frozen=True)

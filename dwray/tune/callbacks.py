@@ -157,6 +157,8 @@ class RecordWriter(Callback):  # type: ignore[misc]
         "validation_loss",
         "validation_accuracy_percent",
         "test_loss",
+        "train_images",
+        "train_set_accuracy_percent",
         "test_accuracy_percent",
         "batch_statistics_test_accuracy_percent",
         "device",
@@ -186,11 +188,6 @@ class RecordWriter(Callback):  # type: ignore[misc]
         known = {name: result[name] for name in self.TRIAL_COLUMNS if name in result}
         self._store.update_trial(trial.trial_id, epochs_done=result.get("epoch"), **known)
         if "epoch" in result:
-            best, accuracy = row.get("best_validation_accuracy_percent"), result["validation_accuracy_percent"]
-            if best is None or accuracy > best:
-                self._store.update_trial(
-                    trial.trial_id, best_epoch=result["epoch"], best_validation_accuracy_percent=accuracy
-                )
             values = {name: result.get(name, row.get(name)) for name in self.EPOCH_COLUMNS}
             self._store.add_epoch({**values, "trial_id": trial.trial_id, "reported_at": datetime.now(UTC)})
         for timed in result.get("passes", ()):

@@ -17,7 +17,16 @@ def check_protocol(protocol: ProtocolConfig, splits: Splits, spec: SweepSpec) ->
         normalisation(splits, protocol.normalisation)
     except ValueError as error:
         raise DataError(f"{splits.name}: {error}; --set protocol.normalisation=dataset") from error
-    largest = max(spec.training_of(contender).batch_size for contender in spec.networks)
+    searched = [size for size in spec.search.axes.get("batch_size", []) if isinstance(size, int)]
+    largest = max([spec.training_of(contender).batch_size for contender in spec.networks] + searched)
+    timing = spec.timing
+    for images in timing.sets if timing else ():
+        count, batch = len(getattr(splits, images)), max(timing.batch_sizes if timing else ())
+        if count < batch:
+            raise DataError(
+                f"{splits.name}: timing.batch_sizes: a batch of {batch} is more than the {images} set's {count} images; "
+                "lower it"
+            )
     if protocol.validation_loss_over_batches_minus_one and len(batch_bounds(len(splits.validation), largest)) < 2:
         raise DataError(
             f"{splits.name}: the {len(splits.validation)} validation images are one batch of {largest}, and the loss "

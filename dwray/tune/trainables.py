@@ -4,6 +4,7 @@ import dataclasses
 import platform
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +116,25 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
         if record is None:  # restored from the checkpoint of its end: the last result was reported before
             return {RESULT_DUPLICATE: True, DONE: True}
         result: dict[str, Any] = {**dataclasses.asdict(record), **where(self.device)}
+        result["train_images"] = len(self.images["train"])
         result[DONE] = record.diverged or self.state.epochs_done == self.training.epochs
         if result[DONE] and self.score_test and not record.diverged:
-            arguments = self.state.network, self.images["test"], self.training.batch_size
-            score = evaluate(*arguments)
-            result.update(test_loss=score.loss, test_accuracy_percent=score.accuracy_percent)
-            score = evaluate(*arguments, batch_statistics=True)
-            result.update(batch_statistics_test_accuracy_percent=score.accuracy_percent)
+            result.update(self._final_scores())
         return result
+
+    def _final_scores(self) -> dict[str, Any]:
+        """Of the trained network: the test images both ways, so that what batch norm's mode is worth is paired."""
+        assert self.protocol is not None
+        score = partial(evaluate, self.state.network, batch_size=self.training.batch_size)
+        test = score(self.images["test"])
+        otherwise = score(self.images["test"], batch_statistics=True)
+        train = score(self.images["train"], batch_statistics=self.protocol.batch_statistics_at_test)
+        return {
+            "test_loss": test.loss,
+            "test_accuracy_percent": test.accuracy_percent,
+            "batch_statistics_test_accuracy_percent": otherwise.accuracy_percent,
+            "train_set_accuracy_percent": train.accuracy_percent,
+        }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the training's state."""
@@ -184,6 +196,7 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
                     passes=self.config["passes"],
                     warmup_batches=self.config["warmup_batches"],
                     batch_statistics=self.config["batch_statistics"],
+                    read_each_batch=self.config["notebook_loader"],
                 )
             )
         witnessed = dataclasses.asdict(witness.record)

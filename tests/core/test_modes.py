@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import torch
 from torch import nn
 
 from dwray.core.modes import MODES, Mode, compiler_error, has_bfloat16, output_error, prepare
+from dwray.core.networks import NETWORKS, Network
 from dwray.core.testtime import Plan as TimePlan
-from dwray.core.testtime import activation_bytes, free_bytes, measure, paired_rounds, random_images, untrained
+from dwray.core.testtime import Measured, activation_bytes, free_bytes, measure, paired_rounds, random_images, untrained
 from dwray.errors import UserError
 
 CPU = torch.device("cpu")
@@ -102,6 +104,48 @@ def test_other_outputs_are_an_error(wrong: float) -> None:
     with pytest.raises(RuntimeError, match="mine computes something else as bfloat16-eager"):
         prepare({"mine": Broken(wrong)}, Mode("bfloat16", compiled=False), IMAGES)
     prepare({"mine": Broken(1.0)}, Mode("bfloat16", compiled=False), IMAGES)
+
+
+class FailsAtThree(nn.Module):
+    """A network that fails at batches of three images: compiled by a graph break, or always for want of memory."""
+
+    def __init__(self, always: bool) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3 * 8 * 8, 5)
+        self.always = always
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) == 3:
+            if self.always:
+                raise RuntimeError("\nnot enough memory\nat all")
+            torch._dynamo.graph_break()
+        outputs: torch.Tensor = self.layer(images.flatten(1))
+        return outputs
+
+
+def measure_failing(monkeypatch: pytest.MonkeyPatch, *modes: Mode, always: bool) -> Measured:
+    def make(*_: object, **__: object) -> nn.Module:
+        return FailsAtThree(always)
+
+    monkeypatch.setitem(NETWORKS, "mine", dataclasses.replace(NETWORKS["ConvNet"], make=make))
+    plan = TimePlan(CPU, 8, (4, 3), 12, 1, modes, None)
+    return measure(["mine"], plan, classes=5, width=0.125, listen=lambda _line: None)
+
+
+@pytest.mark.slow
+def test_a_mode_that_fails_loses_its_own_figures_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason := compiler_error(CPU):
+        pytest.skip(reason)
+    found = measure_failing(monkeypatch, Mode("float32", compiled=True), FLOAT32, always=False)
+    assert [(each.mode, each.batch_size) for each in found.times] == [("float32-eager", 4), ("float32-eager", 3)]
+    assert list(found.unavailable) == ["float32-compiled"]
+    assert "graph_break" in found.unavailable["float32-compiled"]
+    assert "\n" not in found.unavailable["float32-compiled"]
+
+
+def test_without_a_mode_that_works_there_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="^float32-eager: not enough memory$"):
+        measure_failing(monkeypatch, FLOAT32, always=True)
 
 
 def test_an_untrained_network_has_activations_of_an_ordinary_size() -> None:

@@ -305,6 +305,27 @@ def test_timed_passes_run_in_the_mode_of_the_switch(colour: Splits) -> None:
     assert all(torch.equal(value, before[key]) for key, value in weights(network).items())
 
 
+def test_a_pass_reads_the_answer_to_each_batch_if_it_is_told_to(
+    colour: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    item = Tensor.item
+    monkeypatch.setattr(Tensor, "item", lambda self: read.append(self.shape) or item(self))
+    network = build("ConvNet", classes=10, width=0.05, seed=0)
+    for each, expected in ((True, 6), (False, 0)):
+        read.clear()
+        passes = time_passes(
+            {"a": network},
+            batches_of(resident(colour)[1], 32),
+            device=CPU,
+            passes=2,
+            warmup_batches=0,
+            read_each_batch=each,
+        )
+        assert len(list(passes)) == 2
+        assert len(read) == expected
+
+
 def test_an_error_in_mid_pass_leaves_the_network_as_it_was() -> None:
     network = build("ConvNet", classes=10, width=0.05, seed=0).train()
     with pytest.raises(RuntimeError), mode_for_inference(network):

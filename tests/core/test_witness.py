@@ -17,6 +17,7 @@ from dwray.core.witness import (
     CpuTimes,
     GpuState,
     Witness,
+    Witnessed,
     cpu_disturbances,
     cpu_times,
     gpu_disturbances,
@@ -134,12 +135,14 @@ def test_what_disturbs_a_processor(used: CpuTimes, seconds: float, expected: lis
 
 @dataclass
 class Nvml:
-    """Stands in for the package pynvml: one GPU."""
+    """Stands in for the package pynvml: one GPU, which does not answer the questions that ``lacks`` names."""
 
     pids: list[int] = field(default_factory=lambda: [os.getpid()])
     reasons: int = 0
     clock: int = 1980
     fails: bool = False
+    lacks: tuple[str, ...] = ()
+    uuid: str = "GPU-1234"
     NVML_CLOCK_SM: int = 1
 
     def nvmlInit(self) -> None:  # noqa: N802
@@ -147,35 +150,64 @@ class Nvml:
             raise RuntimeError("Driver Not Loaded")
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
-        assert uuid == "GPU-1234"
+        if uuid != self.uuid:
+            raise RuntimeError("Not Found")
         return "handle"
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[SimpleNamespace]:  # noqa: N802
         assert handle == "handle"
+        self.answer("processes")
         return [SimpleNamespace(pid=pid) for pid in self.pids]
 
     def nvmlDeviceGetClockInfo(self, handle: str, which: int) -> int:  # noqa: N802
         assert (handle, which) == ("handle", self.NVML_CLOCK_SM)
+        self.answer("clock")
         return self.clock
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:  # noqa: N802
         assert handle == "handle"
+        self.answer("throttle")
         return self.reasons
+
+    def answer(self, question: str) -> None:
+        if question in self.lacks:
+            raise RuntimeError(f"{question}: Not Supported")
 
 
 class NewNvml(Nvml):
     """NVML 12 and later has another name for it."""
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, handle: str) -> int:  # noqa: N802
+        self.answer("event")
         return super().nvmlDeviceGetCurrentClocksThrottleReasons(handle)
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:  # noqa: N802
-        raise AssertionError("the old name is deprecated")
+        assert "event" in self.lacks, "the old name is deprecated"
+        return super().nvmlDeviceGetCurrentClocksThrottleReasons(handle)
 
 
 @pytest.mark.parametrize("kind", [Nvml, NewNvml])
 def test_nvml_is_asked_about_the_gpu(kind: type[Nvml]) -> None:
-    assert gpu_state(kind(reasons=4, clock=1755), "GPU-1234") == GpuState(0, 1755, 4)
+    assert gpu_state(kind(reasons=4, clock=1755), "1234") == GpuState(0, 1755, 4)
+
+
+def test_a_part_of_a_gpu_has_another_prefix() -> None:
+    assert gpu_state(Nvml(uuid="MIG-1234", clock=1755), "1234") == GpuState(0, 1755, 0)
+    with pytest.raises(RuntimeError, match="Not Found"):
+        gpu_state(Nvml(uuid="GPU-5678"), "1234")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "expected"),
+    [
+        (("clock",), GpuState(0, None, 4)),
+        (("throttle",), GpuState(0, 1980, None)),
+        (("event",), GpuState(0, 1980, 4)),  # a driver older than the package
+        (("processes",), GpuState(None, 1980, 4, "processes: Not Supported")),
+    ],
+)
+def test_what_a_gpu_does_not_answer_is_none_and_the_rest_is_kept(lacks: tuple[str, ...], expected: GpuState) -> None:
+    assert gpu_state(NewNvml(reasons=4, lacks=lacks), "1234") == expected
 
 
 @pytest.mark.parametrize(
@@ -185,12 +217,12 @@ def test_nvml_is_asked_about_the_gpu(kind: type[Nvml]) -> None:
         ([os.getpid(), 11, 12], 2),
         ([11], 0),  # a container: one of the host's numbers is ours
         ([11, 12], 1),
-        ([], 0),
+        ([], None),  # blind: we are there
         ([11, 11, os.getpid()], 1),
     ],
 )
-def test_the_other_processes_on_a_gpu_are_counted(pids: list[int], others: int) -> None:
-    assert gpu_state(Nvml(pids=pids), "GPU-1234").other_processes == others
+def test_the_other_processes_on_a_gpu_are_counted(pids: list[int], others: int | None) -> None:
+    assert gpu_state(Nvml(pids=pids), "1234").other_processes == others
 
 
 @pytest.mark.parametrize(
@@ -217,7 +249,7 @@ def test_what_disturbs_a_gpu(states: list[GpuState], expected: list[str]) -> Non
 
 def test_a_gpus_state_is_recorded() -> None:
     nvml = Nvml(pids=[os.getpid(), 11], reasons=0x4)
-    with Witness(torch.device("cuda", 0), nvml=nvml, gpu_uuid="GPU-1234") as witness:
+    with Witness(torch.device("cuda", 0), nvml=nvml, gpu_uuid="1234") as witness:
         nvml.pids.pop()
         nvml.clock, nvml.reasons = 1700, 0x40
     seen = witness.record
@@ -230,7 +262,7 @@ def test_a_gpus_state_is_recorded() -> None:
 
 
 def test_a_gpu_that_cannot_be_asked_is_not_called_exclusive() -> None:
-    with Witness(torch.device("cuda", 0), nvml=Nvml(fails=True), gpu_uuid="GPU-1234") as witness:
+    with Witness(torch.device("cuda", 0), nvml=Nvml(fails=True), gpu_uuid="1234") as witness:
         pass
     seen = witness.record
     assert seen.exclusive is not True
@@ -239,9 +271,38 @@ def test_a_gpu_that_cannot_be_asked_is_not_called_exclusive() -> None:
     assert (seen.other_gpu_processes, seen.sm_clock_mhz_before, seen.throttle_reasons) == (None, None, None)
 
 
+def seen_on_gpu(nvml: Nvml, monkeypatch: pytest.MonkeyPatch) -> Witnessed:
+    """What is seen of a GPU beside a processor that disturbs nothing."""
+    monkeypatch.setattr("dwray.core.witness.HOST_SHARE", math.inf)
+    with Witness(torch.device("cuda", 0), nvml=nvml, gpu_uuid="1234") as witness:
+        pass
+    return witness.record
+
+
+@pytest.mark.parametrize(
+    ("nvml", "reason"),
+    [
+        (Nvml(pids=[]), "NVML lists no process, not even this one"),
+        (Nvml(lacks=("processes",)), "processes: Not Supported"),
+    ],
+)
+def test_a_gpu_whose_processes_are_unknown_is_not_called_exclusive(
+    nvml: Nvml, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = seen_on_gpu(nvml, monkeypatch)
+    assert (seen.exclusive, seen.other_gpu_processes, seen.sm_clock_mhz_after) == (None, None, 1980)
+    assert seen.disturbance == f"the other processes on the GPU cannot be known: {reason}"
+
+
+def test_a_gpu_whose_clock_is_unknown_may_be_exclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = seen_on_gpu(Nvml(lacks=("clock", "throttle")), monkeypatch)
+    assert (seen.exclusive, seen.disturbance, seen.other_gpu_processes) == (True, None, 0)
+    assert (seen.sm_clock_mhz_before, seen.sm_clock_mhz_after, seen.throttle_reasons) == (None, None, None)
+
+
 def test_without_nvidia_ml_py_the_gpu_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    with Witness(torch.device("cuda", 0), gpu_uuid="GPU-1234") as witness:
+    with Witness(torch.device("cuda", 0), gpu_uuid="1234") as witness:
         pass
     assert witness.record.exclusive is not True
     assert witness.record.disturbance is not None

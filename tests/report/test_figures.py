@@ -89,13 +89,13 @@ def test_only_the_first_contender_of_a_network_has_the_papers_number(tmp_path: P
         (None, "Training loss of narrow on CIFAR10"),
         (None, "Validation accuracy of narrow on CIFAR10"),
     ]
-    assert all("Not like with like: the networks have width 0.5." in figure.caption for figure in found)
+    assert all("Not like with like: " in figure.caption and "the width is 0.5" in figure.caption for figure in found)
 
 
 def test_images_that_only_stand_beside_the_papers_keep_their_own_name(tmp_path: Path) -> None:
     loss, _ = made(tmp_path, [Training("ConvNet", 0, [1.0])], dataset="my-images", compare_with="cifar10")
     assert loss.heading == "Figure 6: ConvNet training loss on my-images"
-    assert "Not like with like: the images are those of my-images." in loss.caption
+    assert "Not like with like: the images are those of my-images" in loss.caption
 
 
 def test_the_line_is_the_mean_over_the_seeds_and_the_band_students_interval(tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ def make_records(
                     "dataset": "digits",
                     "classes": 10,
                     "synthetic": False,
+                    "width": 1.0,
+                    "epochs": 2,
+                    "train_images": 50_000,
                     "seed": seed,
                     "test_accuracy_percent": percent,
                     "batch_statistics_test_accuracy_percent": None if percent is None else 100 - percent,
@@ -82,7 +85,10 @@ def make_records(
                 for number, reached in enumerate(curves[contender][seed] if curves else (50.0, 50.0), start=1)
             ]
     if not trials:
-        trials = [{"stage": "time", "contender": name, "network": network} for name, network in networks.items()]
+        trials = [
+            {"stage": "time", "contender": name, "network": network, "dataset": "digits", "width": 1.0}
+            for name, network in networks.items()
+        ]
     timings = [
         {
             "contender": contender,
@@ -91,6 +97,9 @@ def make_records(
             "loader": loader,
             "pass_number": number,
             "images": 10_000,
+            "trial_id": "time",
+            "exclusive": True,
+            "disturbance": None,
             "seconds": spent if loader == config.loader_in_test_time else 1.0,
             "batch_statistics": config.batch_statistics_at_test,
             "notebook_loader": config.notebook_loader and loader,

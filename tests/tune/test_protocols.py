@@ -84,12 +84,19 @@ def test_the_papers_protocol_validates_and_times_as_the_notebooks_did(ray_cluste
         assert row["validation_accuracy_percent"] == row["test_accuracy_percent"], "the same images"
         assert records.test_accuracy(row) == row["batch_statistics_test_accuracy_percent"]
         assert row["validation_loss"] == pytest.approx(2 * row["test_loss"], rel=0.2), "two batches, less one"
-        assert row["best_epoch"] == 1
+        assert row["train_images"] == 200
+        assert 0 <= row["train_set_accuracy_percent"] <= 100
     assert {(row["loader"], row["notebook_loader"], row["batch_statistics"]) for row in records.timings} == {
         (True, True, True),
         (False, False, True),
     }
     assert len(records.passes("test", 32, True)["ConvNet"]) == 2
+
+
+def test_a_timed_batch_larger_than_its_set_is_refused(ray_cluster: None, tmp_path: Path) -> None:
+    spec = short(timing={"batch_sizes": [64], "sets": ["test"]})
+    with pytest.raises(DataError, match="a batch of 64 is more than the test set's 60 images"):
+        run_sweep(spec, RunPaths.create(tmp_path, "x"), lambda _: None)
 
 
 def test_a_loss_over_no_batch_is_refused_before_anything_starts(ray_cluster: None, tmp_path: Path) -> None:
@@ -115,9 +122,23 @@ def test_a_protocol_is_a_name_or_a_base_with_switches() -> None:
     assert tiny().protocol == PROTOCOLS["corrected"]
 
 
+def test_an_erratum_may_turn_two_switches_at_once() -> None:
+    spec = tiny(errata=["notebook_loader + loader_in_test_time"])
+    assert spec.protocols[1].turned == ("notebook_loader", "loader_in_test_time")
+    assert [(kind.loader, kind.notebook_loader) for kind in pass_kinds(spec)] == [
+        (True, False),
+        (False, False),
+        (True, True),
+    ]
+    with pytest.raises(ValueError, match="there is no switch 'b'"):
+        tiny(errata=["notebook_loader + b"])
+    with pytest.raises(ValueError, match="twice"):
+        tiny(errata=["notebook_loader + tune_on_test_set", "tune_on_test_set+notebook_loader"])
+
+
 def test_only_what_differs_is_trained_and_timed_anew() -> None:
     spec = tiny(errata=["batch_statistics_at_test", "loader_in_test_time", "normalisation"])
-    assert [protocol.turned for protocol in training_protocols(spec)] == [(), ("normalisation",)]
+    assert [protocol.turned for protocol in training_protocols(spec)] == [(), ("normalisation",)], "its own first"
     assert [(kind.loader, kind.batch_statistics) for kind in pass_kinds(spec)] == [
         (True, False),
         (False, False),

@@ -1,0 +1,128 @@
+"""``dwray time``: test time and crossover of untrained networks, without Ray."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dwray.cli.options import CLASSES, EPILOG, JSON, SIZE, WIDTH, print_json
+from dwray.errors import EXIT_NOT_EXCLUSIVE, SpecError
+
+if TYPE_CHECKING:
+    import torch
+
+    from dwray.core.testtime import Plan
+
+
+@click.command(name="time", epilog=EPILOG)
+@click.argument("names", metavar="[NETWORK]...", nargs=-1)
+@click.option("--batch-sizes", default="256,4", show_default=True, help="Batch sizes to time, comma-separated.")
+@click.option("--device", help="cpu, cuda or cuda:N; by default the GPU, if there is one.")
+@WIDTH
+@CLASSES
+@SIZE
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    help="Images in a pass; by default 10000 (GPU), 256 (CPU), or the largest batch size if that is more.",
+)
+@click.option("--passes", type=click.IntRange(min=1), default=10, show_default=True, help="Timed passes.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default as many as torch takes.")
+@click.option("--modes", help="Of float32-eager, float32-compiled, bfloat16-eager, bfloat16-compiled; by default all.")
+@click.option(
+    "--max-batch", type=click.IntRange(min=1), help="Search the crossover up to here; by default 1024 (GPU), 256 (CPU)."
+)
+@click.option("--no-crossover", is_flag=True, help="Time the batch sizes alone.")
+@JSON
+def time_(names: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Time untrained networks on random images, and find the batch size at which the faster one changes.
+
+    A timing that shared its processor or GPU with others ends with exit code 4; two networks have a crossover.
+    """
+    from dwray.core.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    import torch
+    from rich.console import Console
+
+    from dwray.core.testtime import measure
+    from dwray.report import testtime
+    from dwray.report.terminal import print_tables
+
+    names = names or ("ConvNet", "DepthwiseConvNet")
+    plan = _time_plan(names, options)
+    if options["threads"]:
+        torch.set_num_threads(options["threads"])
+    if plan.device.type == "cuda":
+        torch.cuda.set_device(plan.device)  # events and the check for bfloat16 are of the current GPU
+    measured = measure(
+        names,
+        plan,
+        classes=options["classes"],
+        width=options["width"],
+        listen=lambda line: click.echo(line, err=True) if sys.stderr.isatty() else None,
+    )
+    if as_json:
+        print_json(testtime.to_json(measured))
+    else:
+        console = Console()
+        console.print(testtime.headline(measured), soft_wrap=True, highlight=False, markup=False)
+        print_tables(console, testtime.tables(measured))
+    if line := testtime.disturbed(measured):
+        click.echo(f"dwray: {line}", err=True)
+        click.get_current_context().exit(EXIT_NOT_EXCLUSIVE)
+
+
+def _time_plan(names: tuple[str, ...], options: dict[str, Any]) -> "Plan":
+    """The options of `dwray time` as a plan; what cannot be is an error of one line."""
+    import torch
+
+    from dwray.core.modes import MODES
+    from dwray.core.networks import NETWORKS
+    from dwray.core.testtime import Plan
+    from dwray.spec import near
+
+    for name in names:
+        if name not in NETWORKS:
+            raise SpecError(f"there is no network {name!r}{near(name, NETWORKS)}")
+        if names.count(name) > 1:
+            raise SpecError(f"network {name!r} is given twice")
+    modes = _listed(options["modes"]) if options["modes"] is not None else tuple(MODES)
+    for mode in modes:
+        if mode not in MODES:
+            raise SpecError(f"--modes: there is no mode {mode!r}{near(mode, MODES)}")
+    sizes = _listed(options["batch_sizes"])
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise SpecError(
+            f"--batch-sizes must be whole numbers from 1, separated by commas, not {options['batch_sizes']!r}"
+        )
+    batch_sizes = tuple(dict.fromkeys(map(int, sizes)))
+    if options["images"] and options["images"] < max(batch_sizes):
+        raise SpecError(f"--images: a pass over {options['images']} has no batch of {max(batch_sizes)} images")
+    device = _device(options["device"] or ("cuda" if torch.cuda.is_available() else "cpu"))
+    on_gpu = device.type == "cuda"
+    max_batch = options["max_batch"] or (1024 if on_gpu else 256)
+    return Plan(
+        device=device,
+        size=options["size"],
+        batch_sizes=batch_sizes,
+        images=options["images"] or max(10_000 if on_gpu else 256, *batch_sizes),
+        passes=options["passes"],
+        modes=tuple(MODES[mode] for mode in dict.fromkeys(modes)),
+        max_batch=None if options["no_crossover"] else max_batch,
+    )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _device(name: str) -> "torch.device":
+    """A device that is there."""
+    import torch
+
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    known = ["cpu", *(["cuda"] if gpus else []), *gpus]
+    if name not in known:
+        raise SpecError(f"--device: there is no device {name!r} here; there are: {', '.join(known)}")
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
