@@ -22,7 +22,7 @@ PROC = Path("/proc")
 OTHERS_SHARE = 0.2
 """Others may use this share of one core on average. Measured on two cores over stretches of 5 s: an idle machine's own
 services used 0.01 to 0.02 of a core, with a busy process of ours 0.01 to 0.02 (the kernel's two counters differ by as
-much), a foreign busy process 0.9 to 1.0."""
+much), with one foreign busy process on an otherwise quiet machine 1.01 to 1.03 (three stretches)."""
 OTHERS_SECONDS = 0.1
 """Less than this is never a disturbance: the counters go in steps of 10 ms, and each process rounds by itself."""
 HOST_SHARE = 0.5
@@ -92,8 +92,8 @@ class Witness:
     Args:
         device: What is timed on.
         nvml: The module ``pynvml``; None imports it, if it is there.
-        gpu_uuid: The GPU's UUID as torch has it, without NVML's prefix; None asks torch for it. (An index would not do: CUDA_VISIBLE_DEVICES
-            renumbers torch's devices, and not NVML's.)
+        gpu_uuid: The GPU's UUID as torch has it, without NVML's prefix; None asks torch for it. (An index would
+            not do: CUDA_VISIBLE_DEVICES renumbers torch's devices, and not NVML's.)
     """
 
     record: Witnessed

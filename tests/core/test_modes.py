@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from dwray.core.modes import MODES, Mode, compiler_error, has_bfloat16, output_error, prepare
-from dwray.core.networks import NETWORKS, Network
-from dwray.core.testtime import Plan as TimePlan
+from dwray.core.networks import NETWORKS
 from dwray.core.testtime import Measured, activation_bytes, free_bytes, measure, paired_rounds, random_images, untrained
+from dwray.core.testtime import Plan as TimePlan
 from dwray.errors import UserError
 
 CPU = torch.device("cpu")
@@ -144,7 +144,7 @@ def test_a_mode_that_fails_loses_its_own_figures_and_no_others(monkeypatch: pyte
 
 
 def test_without_a_mode_that_works_there_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="^float32-eager: not enough memory$"):
+    with pytest.raises(UserError, match=r"^float32-eager: not enough memory$"):
         measure_failing(monkeypatch, FLOAT32, always=True)
 
 
