@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dwray.core.batches import ImageSet
+from dwray.core.batches import ImageSet, epoch_generator
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,26 @@ def evaluate(
         network: On the images' device.
         images: What to score it on.
         batch_size: Images a batch.
-        batch_statistics: Batch norm in training mode; see :func:`mode_for_inference`.
+        batch_statistics: Batch norm in training mode; see :func:`mode_for_inference`. The batches are then drawn in a
+            random order, always the same.
         over_batches_minus_one: The loss is the sum of the batches' mean losses over their number less one, as in the
             notebooks (infinite for a single batch). Otherwise it is the mean over images.
     """
     loss = torch.zeros((), dtype=torch.float64, device=images.device)
     means = torch.zeros((), dtype=torch.float64, device=images.device)
     correct = torch.zeros((), dtype=torch.int64, device=images.device)
-    batches = 0
+    count = 0
+    # Images sorted by class, as some datasets are, would make each batch's statistics those of one class.
+    batches = images.shuffled(batch_size, epoch_generator(0, 0)) if batch_statistics else images.ordered(batch_size)
     with mode_for_inference(network, batch_statistics=batch_statistics), torch.no_grad():
-        for inputs, labels in images.ordered(batch_size):
+        for inputs, labels in batches:
             logits = network(inputs)
             batch_loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
             loss += batch_loss
             means += batch_loss / len(labels)
             correct += (logits.argmax(1) == labels).sum()
-            batches += 1
+            count += 1
     mean = loss.item() / len(images)
     if over_batches_minus_one:
-        mean = means.item() / (batches - 1) if batches > 1 else math.inf
+        mean = means.item() / (count - 1) if count > 1 else math.inf
     return Score(mean, 100 * correct.item() / len(images))

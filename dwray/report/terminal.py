@@ -98,9 +98,13 @@ def _lines(
 
 
 def print_tables(console: Console, tables: Iterable[Table]) -> None:
-    """Print every table."""
+    """Print every table; a note that several have stands below the first of them."""
+    said: set[str] = set()
     for table in tables:
-        print_table(console, table)
+        # What several tables say of their numbers is read once; a footnote's number is its table's own.
+        notes = tuple(note for note in table.notes if note not in said)
+        said.update(note for note in table.notes if not note.startswith("["))
+        print_table(console, replace(table, notes=notes))
 
 
 def print_provenance(console: Console, records: Records) -> None:

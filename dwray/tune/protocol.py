@@ -24,8 +24,8 @@ def check_protocol(protocol: ProtocolConfig, splits: Splits, spec: SweepSpec) ->
         count, batch = len(getattr(splits, images)), max(timing.batch_sizes if timing else ())
         if count < batch:
             raise DataError(
-                f"{splits.name}: timing.batch_sizes: a batch of {batch} is more than the {images} set's {count} images; "
-                "lower it"
+                f"{splits.name}: timing.batch_sizes: a batch of {batch} is more than the {count} images of the "
+                f"{images} set; lower it"
             )
     if protocol.validation_loss_over_batches_minus_one and len(batch_bounds(len(splits.validation), largest)) < 2:
         raise DataError(

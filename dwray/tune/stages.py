@@ -60,6 +60,8 @@ class Sweep:
     ) -> None:
         self.spec, self.data, self.store, self.listen, self.verbose = spec, data, store, listen, verbose
         self.planned = {stage.stage: stage.trials for stage in plan(spec)}
+        shape = (data.train.pixels.shape[3], *data.train.pixels.shape[1:3])
+        self.columns = {contender: self._network_columns(contender, shape) for contender in spec.networks}
         splits = {
             tuning: split(data, spec.data, tune_on_test_set=tuning)
             for tuning in {protocol.tune_on_test_set for protocol in spec.protocols}
@@ -68,8 +70,6 @@ class Sweep:
             check_protocol(protocol, splits[protocol.tune_on_test_set], spec)
         # A mapping, because Tune would try to store a bare reference once more.
         self.images = {tuning: ray.put(images) for tuning, images in splits.items()}
-        shape = (data.train.pixels.shape[3], *data.train.pixels.shape[1:3])
-        self.columns = {contender: self._network_columns(contender, shape) for contender in spec.networks}
         resources = spec.resources
         gpus = resources.gpus_per_trial
         if gpus is None:

@@ -275,10 +275,30 @@ def test_batch_statistics_score_as_training_mode_does_and_leave_no_trace(colour:
     with torch.no_grad():
         losses = [
             nn.functional.cross_entropy(reference(inputs), labels, reduction="sum").item()
-            for inputs, labels in images.ordered(32)
+            for inputs, labels in images.shuffled(32, epoch_generator(0, 0))
         ]
     assert found.loss == pytest.approx(sum(losses) / len(images), rel=1e-5)
     assert found.loss != pytest.approx(evaluate(network, images, 32).loss, rel=1e-3)
+
+
+def test_batch_statistics_do_not_depend_on_how_a_dataset_is_sorted(colour: Splits) -> None:
+    network = build("ConvNet", classes=10, width=0.05, seed=0)
+    images = resident(colour)[1]
+    order = torch.argsort(images.labels, stable=True)
+    by_class = resident(colour)[1]
+    by_class.pixels, by_class.labels = images.pixels[order], images.labels[order]
+    seen: list[int] = []
+    shuffled = by_class.shuffled
+
+    def watched(*arguments: object, **options: object) -> Iterator[tuple[Tensor, Tensor]]:
+        for inputs, labels in shuffled(*arguments, **options):  # type: ignore[arg-type]
+            seen.append(len(labels.unique()))
+            yield inputs, labels
+
+    by_class.shuffled = watched  # type: ignore[method-assign, assignment]
+    evaluate(network, by_class, 10, batch_statistics=True)
+    assert len(seen) == 7
+    assert min(seen) > 3, "no batch of one class"
 
 
 def test_timed_passes_run_in_the_mode_of_the_switch(colour: Splits) -> None:

@@ -12,7 +12,7 @@ from records import make_run
 from rich.cells import cell_len
 from rich.console import Console
 
-from dwray.report.terminal import print_table
+from dwray.report.terminal import print_table, print_tables
 from dwray.results.records import Records
 from dwray.results.table import Column, Table
 from dwray.results.tables import make_tables
@@ -133,3 +133,12 @@ def test_any_table_keeps_within_the_console_and_loses_no_letter(rows: list[tuple
         letter for text, _ in rows for letter in text if letter in "ab"
     )
     assert all(any(f"{x:,.2f}" in line for line in lines) for _, x in rows)
+
+
+def test_a_note_of_several_tables_is_read_once_and_a_footnote_below_each() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    noted = replace(TABLE, notes=("A note.", "[1] A footnote."))
+    print_tables(console, [noted, replace(noted, notes=(*noted.notes, "Another."))])
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert (printed.count("A note."), printed.count("[1] A footnote."), printed.count("Another.")) == (1, 2, 1)

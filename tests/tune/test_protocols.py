@@ -95,7 +95,7 @@ def test_the_papers_protocol_validates_and_times_as_the_notebooks_did(ray_cluste
 
 def test_a_timed_batch_larger_than_its_set_is_refused(ray_cluster: None, tmp_path: Path) -> None:
     spec = short(timing={"batch_sizes": [64], "sets": ["test"]})
-    with pytest.raises(DataError, match="a batch of 64 is more than the test set's 60 images"):
+    with pytest.raises(DataError, match="a batch of 64 is more than the 60 images of the test set"):
         run_sweep(spec, RunPaths.create(tmp_path, "x"), lambda _: None)
 
 
