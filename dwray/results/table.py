@@ -61,8 +61,12 @@ class Table:
 
     @property
     def shown(self) -> tuple[Column, ...]:
-        """The columns that a person sees."""
-        return tuple(column for column in self.columns if column.shown)
+        """The columns that a person sees: none that is there for what was not measured in any row."""
+        return tuple(
+            column
+            for column in self.columns
+            if column.shown and not (column.wide and all(row.get(column.name) is None for row in self.rows))
+        )
 
     def cells(self) -> list[list[str]]:
         """The shown values as text, row by row; what was not measured is a dash."""

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from records import ALONE, NETWORK, RAN, SETTINGS, SWITCHED, identity, make_run
@@ -382,7 +383,6 @@ def test_groups_are_shown_where_they_change(made: dict[str, Table]) -> None:
 
 
 def test_a_row_may_have_a_form_of_its_own() -> None:
-    import pyarrow as pa
 
     column = Column("value", "value", pa.float64(), ROW_FORM)
     table = Table(
@@ -393,3 +393,12 @@ def test_a_row_may_have_a_form_of_its_own() -> None:
 
 def test_every_switch_is_a_column_of_the_trials() -> None:
     assert set(SWITCHED) < set(SWITCHES)
+
+
+def test_a_wide_column_that_nothing_was_measured_for_is_not_shown_but_in_the_data() -> None:
+    columns = (Column("a", "A", pa.string()), Column("b", "B", pa.float64(), wide=True))
+    empty = Table("t", "T", columns, ({"a": "x"}, {"a": "y", "b": None}))
+    assert [column.name for column in empty.shown] == ["a"]
+    assert empty.data()[0] == {"a": "x", "b": None}
+    filled = Table("t", "T", columns, ({"a": "x"}, {"a": "y", "b": 0.0}))
+    assert filled.cells() == [["x", "-"], ["y", "0.0"]]
