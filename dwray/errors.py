@@ -1,5 +1,7 @@
 """Errors that a user can mend: one clear line each, and the exit code that the command ends with."""
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar
 
 EXIT_FAILED = 1
@@ -32,3 +34,10 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A run folder, or a file in it, that cannot be read."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The known name that was perhaps meant, as the end of an error's line; the known names if none is like it."""
+    names = list(known)
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [each for each in names if name in each][:1]
+    return f"; did you mean {matches[0]!r}?" if matches else f"; known: {', '.join(names)}"

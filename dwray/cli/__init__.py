@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 import dwray
+from dwray.cli.bench import bench
 from dwray.cli.networks import networks
 from dwray.cli.options import EPILOG, JSON, print_json
 from dwray.cli.time import time_
@@ -179,6 +180,7 @@ def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool
 
 
 cli.add_command(time_)
+cli.add_command(bench)
 cli.add_command(networks)
 
 

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dwray.cli.options import CLASSES, EPILOG, JSON, SIZE, WIDTH, print_json
-from dwray.errors import EXIT_NOT_EXCLUSIVE, SpecError
+from dwray.errors import EXIT_NOT_EXCLUSIVE, SpecError, near
 
 if TYPE_CHECKING:
-    import torch
-
     from dwray.core.testtime import Plan
 
 
@@ -28,7 +26,11 @@ if TYPE_CHECKING:
 )
 @click.option("--passes", type=click.IntRange(min=1), default=10, show_default=True, help="Timed passes.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default as many as torch takes.")
-@click.option("--modes", help="Of float32-eager, float32-compiled, bfloat16-eager, bfloat16-compiled; by default all.")
+@click.option(
+    "--modes",
+    help="PRECISION-VARIANT, comma-separated: float32, tf32 or bfloat16; eager, folded, compiled or "
+    "cuda-graph. By default all that this kind of device has.",
+)
 @click.option(
     "--max-batch", type=click.IntRange(min=1), help="Search the crossover up to here; by default 1024 (GPU), 256 (CPU)."
 )
@@ -75,31 +77,22 @@ def time_(names: tuple[str, ...], as_json: bool, **options: Any) -> None:
 
 def _time_plan(names: tuple[str, ...], options: dict[str, Any]) -> "Plan":
     """The options of `dwray time` as a plan; what cannot be is an error of one line."""
-    import torch
-
-    from dwray.core.modes import MODES
+    from dwray.cli import parse
+    from dwray.core.modes import MODES, modes_of
     from dwray.core.networks import NETWORKS
     from dwray.core.testtime import Plan
-    from dwray.spec import near
 
     for name in names:
         if name not in NETWORKS:
             raise SpecError(f"there is no network {name!r}{near(name, NETWORKS)}")
         if names.count(name) > 1:
             raise SpecError(f"network {name!r} is given twice")
-    modes = _listed(options["modes"]) if options["modes"] is not None else tuple(MODES)
-    for mode in modes:
-        if mode not in MODES:
-            raise SpecError(f"--modes: there is no mode {mode!r}{near(mode, MODES)}")
-    sizes = _listed(options["batch_sizes"])
-    if not all(size.isdecimal() and int(size) for size in sizes):
-        raise SpecError(
-            f"--batch-sizes must be whole numbers from 1, separated by commas, not {options['batch_sizes']!r}"
-        )
-    batch_sizes = tuple(dict.fromkeys(map(int, sizes)))
+    device = parse.device(options["device"])
+    modes = parse.listed(options["modes"]) if options["modes"] is not None else tuple(map(str, modes_of(device)))
+    parse.known("--modes", "mode", modes, MODES)
+    batch_sizes = parse.numbers("--batch-sizes", options["batch_sizes"])
     if options["images"] and options["images"] < max(batch_sizes):
         raise SpecError(f"--images: a pass over {options['images']} has no batch of {max(batch_sizes)} images")
-    device = _device(options["device"] or ("cuda" if torch.cuda.is_available() else "cpu"))
     on_gpu = device.type == "cuda"
     max_batch = options["max_batch"] or (1024 if on_gpu else 256)
     return Plan(
@@ -108,21 +101,6 @@ def _time_plan(names: tuple[str, ...], options: dict[str, Any]) -> "Plan":
         batch_sizes=batch_sizes,
         images=options["images"] or max(10_000 if on_gpu else 256, *batch_sizes),
         passes=options["passes"],
-        modes=tuple(MODES[mode] for mode in dict.fromkeys(modes)),
+        modes=tuple(MODES[mode] for mode in modes),
         max_batch=None if options["no_crossover"] else max_batch,
     )
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
-
-
-def _device(name: str) -> "torch.device":
-    """A device that is there."""
-    import torch
-
-    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    known = ["cpu", *(["cuda"] if gpus else []), *gpus]
-    if name not in known:
-        raise SpecError(f"--device: there is no device {name!r} here; there are: {', '.join(known)}")
-    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)

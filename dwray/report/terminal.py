@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import rich.table
 from rich import box
@@ -13,9 +14,10 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from dwray.report.heading import provenance
-from dwray.results.records import Records
 from dwray.results.table import Column, Row, Table
+
+if TYPE_CHECKING:
+    from dwray.results.records import Records
 
 _GAP = 2
 """Between two columns: one of padding, one of the box."""
@@ -107,8 +109,10 @@ def print_tables(console: Console, tables: Iterable[Table]) -> None:
         print_table(console, replace(table, notes=notes))
 
 
-def print_provenance(console: Console, records: Records) -> None:
+def print_provenance(console: Console, records: "Records") -> None:
     """Print by which protocol, and on what, the tables were measured."""
+    from dwray.report.heading import provenance  # scipy, which drawing a table does not need
+
     console.print()
     console.print(provenance(records), style="dim", highlight=False, markup=False)
 

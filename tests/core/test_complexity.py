@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dwray.core.complexity import complexity
+from dwray.core.complexity import Complexity, Work, complexity
 from dwray.core.networks import build
 
 names = pytest.mark.parametrize("name", ["ConvNet", "DepthwiseConvNet"])
@@ -169,3 +169,74 @@ def test_counting_leaves_the_global_generator_and_the_default_device_alone() -> 
     complexity("DepthwiseConvNet")
     assert torch.equal(torch.get_rng_state(), before)
     assert nn.Linear(1, 1).weight.device.type == "cpu"
+
+
+# Work: arithmetic and traffic
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "inference", "saved"),
+    [("ConvNet", 57e6, 8.1e6, 8.1e6), ("DepthwiseConvNet", 92e6, 13.1e6, 13.2e6)],
+)
+def test_the_bytes_of_an_image_are_those_that_were_counted_by_hand(
+    name: str, training: float, inference: float, saved: float
+) -> None:
+    found = complexity(name)
+    assert 4 * found.training_elements == pytest.approx(training, rel=0.02)
+    assert 4 * found.inference_elements == pytest.approx(inference, rel=0.01)
+    assert 4 * found.saved_elements == pytest.approx(saved, rel=0.01)
+
+
+def test_each_operation_reads_its_tensors_and_writes_its_results() -> None:
+    convolution, norm, linear = (complexity("ConvNet").layers[index] for index in (2, 3, -1))
+    one = Complexity("one block", 100, 1.0, (3, 32, 32), (convolution, norm, linear))
+    inputs, outputs = 32 * 64 * 64, 64 * 64 * 64
+    assert (convolution.inputs, convolution.outputs, norm.inputs) == (inputs, outputs, outputs)
+    forward = inputs + outputs
+    data_gradient = outputs + inputs
+    weight_gradient = outputs + inputs
+    statistics, normalise, sums, norm_gradient = outputs, 2 * outputs, 2 * outputs, 3 * outputs
+    of_linear = 1024 + 100
+    expected = forward + statistics + normalise + sums + norm_gradient + data_gradient + weight_gradient + 3 * of_linear
+    assert one.training_elements == expected
+    assert one.inference_elements == forward + of_linear
+    assert one.saved_elements == inputs + outputs + 1024
+
+
+@names
+def test_what_is_saved_for_the_backward_pass_is_what_torch_saves(name: str) -> None:
+    network = build(name, classes=10, width=0.25, seed=0)
+    weights = {parameter.data_ptr() for parameter in network.parameters()}
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images = 4
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = network(torch.randn(images, 3, 32, 32).contiguous(memory_format=torch.channels_last)).sum()
+    loss.backward()
+    expected = images * 4 * complexity(name, classes=10, width=0.25).saved_elements
+    assert sum(saved.values()) == pytest.approx(expected, rel=0.02)
+
+
+@names
+def test_a_batchs_work_is_its_images_and_once_the_weights(name: str) -> None:
+    found = complexity(name)
+    one, two = found.training_step(1), found.training_step(2)
+    assert one.flops == two.flops / 2 == 6 * found.macs
+    assert two.bytes - one.bytes == 4 * found.training_elements
+    assert 2 * one.bytes - two.bytes == 8 * 4 * found.parameters
+    assert found.inference(3) == Work(6 * found.macs, 4 * (3 * found.inference_elements + found.parameters))
+
+
+@names
+def test_half_the_width_of_an_element_is_half_the_traffic_but_for_the_optimizers(name: str) -> None:
+    found = complexity(name)
+    full, half = found.training_step(256), found.training_step(256, 2)
+    assert half.flops == full.flops
+    assert full.bytes - half.bytes == 2 * (256 * found.training_elements + 3 * found.parameters)
+    assert found.inference(256, 2).bytes == found.inference(256).bytes / 2
