@@ -1,7 +1,6 @@
 """What a sweep file says, as pydantic models: an unknown key, a wrong type or a value out of range is an error."""
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
@@ -16,21 +15,15 @@ from dwray.core.config import (
     ProtocolConfig,
     TimingConfig,
     TrainingConfig,
+    as_the_notebooks,
     switches_of,
 )
-from dwray.errors import SpecError
+from dwray.errors import SpecError, near
 
 AxisValue = bool | int | float | str
 NON_NEGATIVE = Field(ge=0)
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 POSITIVE = Field(gt=0)
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """The known name that was perhaps meant, as the end of an error's line; the known names if none is like it."""
-    names = list(known)
-    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [each for each in names if name in each][:1]
-    return f"; did you mean {matches[0]!r}?" if matches else f"; known: {', '.join(names)}"
 
 
 def sentence(problem: Any) -> str:
@@ -189,6 +182,11 @@ class SweepSpec(_Section):
     @model_validator(mode="after")
     def _every_configuration_is_valid(self) -> "SweepSpec":
         """Each setting that a network or an axis changes must be a valid setting of training."""
+        if self.protocol.base == "paper":
+            try:
+                as_the_notebooks(self.training)
+            except FieldError as error:
+                raise FieldError(f"training.{error.field}", error.problem) from error
         for label, network in self.networks.items():
             self._try(f"networks.{label}.training", label, network.training)
         if self.search.axes and self.search.seed in self.seeds:
@@ -198,6 +196,8 @@ class SweepSpec(_Section):
                 raise FieldError("search.axes.epochs", "is no axis: set search.epochs instead")
             if not values:
                 raise FieldError(f"search.axes.{axis}", "needs at least one value")
+            if "auto" in values:
+                raise FieldError(f"search.axes.{axis}", "auto is decided by the device: name the values to compare")
             if len(set(values)) < len(values):
                 raise FieldError(f"search.axes.{axis}", f"gives a value twice: {values}")
             for label in self.networks:
@@ -213,6 +213,8 @@ class SweepSpec(_Section):
                 raise FieldError(f"{section}.{key}", f"is no setting of training{near(key, known)}")
         try:
             self.training_of(label, **changes)
+        except FieldError as error:
+            raise FieldError(f"{section}.{error.field}", error.problem) from error
         except ValidationError as error:
             first = error.errors()[0]
             cause = first.get("ctx", {}).get("error")
@@ -235,8 +237,13 @@ class SweepSpec(_Section):
         return self.width if width is None else width
 
     def training_of(self, label: str, **changes: AxisValue) -> TrainingConfig:
-        """The training of a contender: the sweep's, changed by its own settings and then by ``changes``."""
-        return _training(self.training, {**self.networks[label].training, **changes})
+        """The training of a contender: the sweep's, changed by its own settings and then by ``changes``.
+
+        Raises:
+            FieldError: The protocol is the paper's, and they ask for another precision than the notebooks'.
+        """
+        training = _training(self.training, {**self.networks[label].training, **changes})
+        return as_the_notebooks(training) if self.protocol.base == "paper" else training
 
     def check_names(self, *, networks: Iterable[str], sources: Iterable[str]) -> None:
         """Hold the names of networks and of the data source against their registries, which need torch to be read.

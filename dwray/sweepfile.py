@@ -11,9 +11,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from dwray.core.config import FieldError
-from dwray.errors import SpecError
+from dwray.errors import SpecError, near
 from dwray.paths import sweep_folders
-from dwray.spec import NetworkSpec, SweepSpec, near, sentence
+from dwray.spec import NetworkSpec, SweepSpec, sentence
 
 
 def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | None = None) -> SweepSpec:

@@ -43,7 +43,7 @@ def identity(
 
 
 SWITCHED = {switch: getattr(PROTOCOLS["corrected"], switch) for switch in TRAINING_SWITCHES}
-ALONE = {"batch_statistics": False, "notebook_loader": False, "exclusive": True}
+ALONE = {"batch_statistics": False, "notebook_loader": False, "mode": "float32-eager", "exclusive": True}
 
 
 def make_run(runs: Path, *, synthetic: bool = False, name: str = "hand") -> RunPaths:

@@ -11,6 +11,7 @@ from tiny import TINY
 
 from dwray.core.config import PROTOCOLS, TrainingConfig
 from dwray.errors import SpecError
+from dwray.search.plan import pass_kinds
 from dwray.spec import SweepSpec, to_plain
 from dwray.sweepfile import find, resolve, validate
 
@@ -65,6 +66,12 @@ def test_sweeps_are_found_from_any_folder_and_a_folder_of_ones_own_comes_first(
         ("training.epochs=many", "training.epochs: should be a valid integer"),
         ("training.momentum=0", "training.nesterov: needs a momentum above 0"),
         ("training.batch_size=1", "training.batch_size: must be at least 2, not 1"),
+        ("training.precision=half", "training.precision: knows auto, float32, tf32, bfloat16, not 'half'"),
+        ("training.memory_format=nhwc", "training.memory_format: knows auto, channels_last, contiguous, not 'nhwc'"),
+        ("training.compile=maybe", "training.compile: knows auto, true, false, not 'maybe'"),
+        ("search.axes.precision=[auto,float32]", "search.axes.precision: auto is decided by the device"),
+        ("timing.modes=[fast]", "timing.modes: knows float32-eager, "),
+        ("timing.modes=[bfloat16-eager]", "timing.modes: must have float32-eager"),
         ("data.validation_fraction=1", "data.validation_fraction: must lie between 0 and 1"),
         ("timing.batch_sizes=[0]", "timing.batch_sizes: must be at least 1, not 0"),
         ("timing.sets=[training]", "timing.sets: knows train, validation and test, not 'training'"),
@@ -219,3 +226,26 @@ def test_the_protocol_of_a_resolved_sweep_file_can_be_set_by_name(tmp_path: Path
     turned = resolve(str(path), ["protocol.base=paper", "protocol.tune_on_test_set=false"]).protocol
     assert turned == PROTOCOLS["paper"].turn("tune_on_test_set")
     assert resolve("digits", ["protocol.normalisation=imagenet"]).protocol.turned == ("normalisation",)
+
+
+def test_the_papers_protocol_computes_as_the_notebooks_did() -> None:
+    spec = resolve("digits", ["protocol=paper", "training.compile=false"])
+    assert spec.timing is not None
+    assert len(spec.timing.modes) == 2
+    assert {kind.mode for kind in pass_kinds(spec)} == {"float32-eager"}
+    assert {kind.mode for kind in pass_kinds(resolve("digits"))} == {"float32-eager", "float32-folded"}
+    for label in spec.networks:
+        training = spec.training_of(label)
+        assert (training.precision, training.memory_format, training.compile) == ("float32", "contiguous", False)
+    for override, said in (
+        ("training.precision=bfloat16", "training.precision: must be float32 under protocol: paper, not bfloat16"),
+        ("training.compile=true", "training.compile: must be false under protocol: paper, not true"),
+        (
+            "networks.ConvNet.training.memory_format=channels_last",
+            "networks.ConvNet.training.memory_format: must be contiguous under protocol: paper, not channels_last",
+        ),
+        ("search.axes.precision=[float32,bfloat16]", "search.axes.precision: must be float32 under protocol: paper"),
+    ):
+        with pytest.raises(SpecError) as caught:
+            resolve("digits", ["protocol=paper", override])
+        assert said in str(caught.value)

@@ -73,6 +73,19 @@ class DataConfig:
         _require(0 <= self.split_seed < 2**32, "split_seed", f"must lie between 0 and 2**32 - 1, not {self.split_seed}")
 
 
+PRECISIONS = ("float32", "tf32", "bfloat16")
+"""Arithmetic of convolutions and matrix products: full float32; factors rounded to TF32 (NVIDIA GPUs from Ampere on);
+bfloat16, with normalisation and loss in float32 where a network is trained."""
+MEMORY_FORMATS = ("channels_last", "contiguous")
+"""Layout of images and weights: NHWC, or torch's default NCHW."""
+VARIANTS = ("eager", "folded", "compiled", "cuda-graph")
+"""Ways to run a network at test time; see ``core.modes``."""
+MODE_NAMES = tuple(f"{precision}-{variant}" for precision in PRECISIONS for variant in VARIANTS)
+"""Every mode of a timed pass; not every device has all of them."""
+PLAIN_MODE = "float32-eager"
+"""The mode of the paper's test times."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """One training: SGD with Nesterov momentum, ``lr = initial_lr * lr_decay ** epoch`` (epoch from 0)."""
@@ -97,8 +110,19 @@ class TrainingConfig:
     """Augmentation: random crops out of the image padded with this many black pixels a side; 0 is none."""
     flip: bool = False
     """Augmentation: mirror half of the images left to right."""
+    precision: str = "auto"
+    """float32, tf32 or bfloat16 (autocast); auto: bfloat16 on a GPU that computes in it, else float32."""
+    memory_format: str = "auto"
+    """channels_last or contiguous; auto: channels_last."""
+    compile: bool | str = "auto"
+    """Whether to train by torch.compile; auto: on a GPU, if the training is long enough to earn its cost back."""
 
     def __post_init__(self) -> None:
+        for name, known in (("precision", PRECISIONS), ("memory_format", MEMORY_FORMATS)):
+            value = getattr(self, name)
+            _require(value in ("auto", *known), name, f"knows {', '.join(('auto', *known))}, not {value!r}")
+        known_compile = isinstance(self.compile, bool) or self.compile == "auto"
+        _require(known_compile, "compile", f"knows auto, true, false, not {self.compile!r}")
         _require_at_least(1, epochs=self.epochs)
         _require_at_least(2, batch_size=self.batch_size)  # batch norm has no variance over one image
         _require_at_least(0, crop_padding=self.crop_padding)
@@ -119,6 +143,22 @@ class TrainingConfig:
             "nesterov",
             "needs a momentum above 0; set nesterov: false",
         )
+
+
+NOTEBOOK_EXECUTION: Mapping[str, Any] = {"precision": "float32", "memory_format": "contiguous", "compile": False}
+"""How the notebooks computed, as settings of a training."""
+
+
+def as_the_notebooks(training: TrainingConfig) -> TrainingConfig:
+    """A training that computes as the notebooks did, where it left that open.
+
+    Raises:
+        FieldError: It asks for something else.
+    """
+    for name, value in NOTEBOOK_EXECUTION.items():
+        asked = getattr(training, name)
+        _require(asked in ("auto", value), name, f"must be {_plain(value)} under protocol: paper, not {_plain(asked)}")
+    return replace(training, **NOTEBOOK_EXECUTION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,9 +257,12 @@ class TimingConfig:
     """Timed passes of each kind; the paper gives the mean of 10."""
     warmup_batches: int = 3
     """Batches run before the first timed pass of each kind, and not counted."""
+    modes: tuple[str, ...] = (PLAIN_MODE,)
+    """Ways to run the network alone, PRECISION-VARIANT: float32, tf32 or bfloat16; eager, folded (batch norm in the
+    convolutions), compiled or cuda-graph. float32-eager is always among them, and all that protocol: paper times."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_sizes", "sets", "loader"):
+        for name in ("batch_sizes", "sets", "loader", "modes"):
             values = getattr(self, name)
             _require(len(values) > 0, name, "needs at least one value")
             _require(len(set(values)) == len(values), name, "gives a value twice")
@@ -231,5 +274,8 @@ class TimingConfig:
                 "sets",
                 f"knows train, validation and test, not {name!r}",
             )
+        for mode in self.modes:
+            _require(mode in MODE_NAMES, "modes", f"knows {', '.join(MODE_NAMES)}, not {mode!r}")
+        _require(PLAIN_MODE in self.modes, "modes", f"must have {PLAIN_MODE}, which the others are compared with")
         _require_at_least(1, passes=self.passes)
         _require_at_least(0, warmup_batches=self.warmup_batches)

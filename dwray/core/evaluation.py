@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dwray.core.batches import ImageSet, epoch_generator
+from dwray.core.execution import PLAIN, Execution, lay_out, widened
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def evaluate(
     images: ImageSet,
     batch_size: int,
     *,
+    execution: Execution = PLAIN,
     batch_statistics: bool = False,
     over_batches_minus_one: bool = False,
 ) -> Score:
@@ -54,6 +56,7 @@ def evaluate(
         network: On the images' device.
         images: What to score it on.
         batch_size: Images a batch.
+        execution: Its precision and layout; what it says of compiling is of training alone.
         batch_statistics: Batch norm in training mode; see :func:`mode_for_inference`. The batches are then drawn in a
             random order, always the same.
         over_batches_minus_one: The loss is the sum of the batches' mean losses over their number less one, as in the
@@ -67,7 +70,8 @@ def evaluate(
     batches = images.shuffled(batch_size, epoch_generator(0, 0)) if batch_statistics else images.ordered(batch_size)
     with mode_for_inference(network, batch_statistics=batch_statistics), torch.no_grad():
         for inputs, labels in batches:
-            logits = network(inputs)
+            with execution.arithmetic(images.device):
+                logits = widened(network(lay_out(inputs, execution.memory_format)))
             batch_loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
             loss += batch_loss
             means += batch_loss / len(labels)

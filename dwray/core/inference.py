@@ -28,7 +28,7 @@ class PassRecord:
 
 
 Batches = Callable[[], Iterator[torch.Tensor]]
-"""Starts a pass: yields network inputs (n, C, H, W) float32 on the device."""
+"""Starts a pass: yields network inputs (n, C, H, W) on the device."""
 
 
 def with_loader(images: Images, normalize: Normalize, batch_size: int, device: torch.device) -> Batches:
@@ -42,9 +42,15 @@ def with_loader(images: Images, normalize: Normalize, batch_size: int, device: t
     return batches
 
 
-def network_alone(images: Images, normalize: Normalize, batch_size: int, device: torch.device) -> Batches:
-    """Batches that were normalised on the device beforehand, so that a pass is the network and nothing else."""
-    inputs = normalize(as_tensor(images.pixels).to(device))
+def network_alone(
+    images: Images,
+    normalize: Normalize,
+    batch_size: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Batches:
+    """Batches of a type, normalised on the device beforehand, so that a pass is the network and nothing else."""
+    inputs = normalize(as_tensor(images.pixels).to(device)).to(dtype)
 
     def batches() -> Iterator[torch.Tensor]:
         for start, end in batch_bounds(len(inputs), batch_size):

@@ -11,6 +11,7 @@ from dwray.core.batches import ImageSet, epoch_generator
 from dwray.core.clock import Stopwatch
 from dwray.core.config import PROTOCOLS, ProtocolConfig, TrainingConfig
 from dwray.core.evaluation import evaluate
+from dwray.core.execution import Execution, lay_out, lay_out_network, resolve, widened
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,14 @@ def fit(
 
     Yields:
         A record for each epoch, in order.
+
+    Raises:
+        ValueError: The device does not have the precision that the config asks for, or cannot compile.
     """
+    execution = resolve(config, train.device, len(train))
+    lay_out_network(state.network, execution.memory_format)
     while state.epochs_done < config.epochs:
-        record = _epoch(state, train, validation, config, seed, protocol)
+        record = _epoch(state, train, validation, config, execution, seed, protocol)
         state.epochs_done += 1
         yield record
         if record.diverged:
@@ -100,6 +106,7 @@ def _epoch(
     train: ImageSet,
     validation: ImageSet,
     config: TrainingConfig,
+    execution: Execution,
     seed: int,
     protocol: ProtocolConfig,
 ) -> EpochRecord:
@@ -120,9 +127,15 @@ def _epoch(
         crop_padding=config.crop_padding,
         flip=config.flip,
     )
+    forward = execution.forward_of(network)
     for inputs, labels in batches:
+        laid_out = lay_out(inputs, execution.memory_format)
         watch.lap("data")
-        loss, right = _step(network, optimizer, inputs, labels)
+        # A last, smaller batch would be compiled for one step an epoch.
+        call = forward if len(labels) == config.batch_size else network
+        with execution.arithmetic(train.device):
+            logits = call(laid_out)
+        loss, right = _step(optimizer, logits, labels)
         loss_sum += loss * len(labels)
         correct += right
         watch.lap("step")
@@ -137,6 +150,7 @@ def _epoch(
             network,
             validation,
             config.batch_size,
+            execution=execution,
             over_batches_minus_one=protocol.validation_loss_over_batches_minus_one,
         )
         validation_seconds, _ = watch.stop()
@@ -157,12 +171,9 @@ def _epoch(
     )
 
 
-def _step(
-    network: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """One step of SGD: (mean loss, number of right answers), both still on the device."""
-    logits = network(inputs)
-    loss = nn.functional.cross_entropy(logits, labels)
+def _step(optimizer: torch.optim.Optimizer, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """What follows the forward pass of a step: (mean loss, number of right answers), both still on the device."""
+    loss = nn.functional.cross_entropy(widened(logits), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -25,8 +25,17 @@ STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
 """What can become of a trial: it runs, or it came to one of four ends."""
 
 
-def _schema(columns: Iterable[tuple[str, pa.DataType, str]]) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in columns])
+LATER = "later"
+"""Marks a column that a file of this version may lack: it was added to the version, and is null there."""
+
+
+def _schema(columns: Iterable[tuple[str, pa.DataType, str] | tuple[str, pa.DataType, str, str]]) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field(name, kind, metadata={"description": text, **dict.fromkeys(added, "yes")})
+            for name, kind, text, *added in columns
+        ]
+    )
 
 
 TRIALS = _schema(
@@ -59,6 +68,9 @@ TRIALS = _schema(
         ("nesterov", _FLAG, "Nesterov's form of momentum"),
         ("crop_padding", _INTEGER, "random crops: padding in pixels"),
         ("flip", _FLAG, "random horizontal flips"),
+        ("precision", _TEXT, "float32, tf32 or bfloat16", LATER),
+        ("memory_format", _TEXT, "channels_last or contiguous", LATER),
+        ("compile", _FLAG, "trained by torch.compile", LATER),
         *_SWITCHES,
         ("train_images", _INTEGER, "images that were trained on"),
         ("status", _TEXT, ", ".join(STATUSES)),
@@ -77,6 +89,16 @@ TRIALS = _schema(
             _NUMBER,
             "after training, batch norm with the statistics of each batch (as the paper measured)",
         ),
+        ("step_flops", _INTEGER, "FLOPs of convolutions and matrix products in a training step", LATER),
+        ("step_bytes", _INTEGER, "bytes that a training step moves at the least", LATER),
+        (
+            "matrix_flops_per_second",
+            _NUMBER,
+            "of a large matrix product on the device, in the trial's precision",
+            LATER,
+        ),
+        ("copy_bytes_per_second", _NUMBER, "read and written by a large copy on the device", LATER),
+        ("unavailable", _TEXT, "of a timing: why the device does not have its mode", LATER),
         ("seconds", _NUMBER, "from the trial's start to its end, retries included"),
         ("device", _TEXT, "model of the GPU or CPU"),
         ("threads", _INTEGER, "CPU threads of the trial"),
@@ -121,6 +143,7 @@ TIMINGS = _schema(
         ("seconds", _NUMBER, "of the pass"),
         ("images_per_second", _NUMBER, "images over seconds"),
         ("batch_statistics", _FLAG, "batch norm was in training mode"),
+        ("mode", _TEXT, "how the network was run, PRECISION-VARIANT; null is float32-eager", LATER),
         ("notebook_loader", _FLAG, "the loader is the notebooks': image by image in two worker processes"),
         ("device", _TEXT, "model of the GPU or CPU"),
         ("threads", _INTEGER, "CPU threads"),

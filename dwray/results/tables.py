@@ -1,16 +1,19 @@
 """The paper's tables, measured: made of a run's records alone, whoever made them and wherever they lie."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import pyarrow as pa
 
 from dwray import paper
+from dwray.core.config import NOTEBOOK_EXECUTION
 from dwray.paths import RunPaths
+from dwray.results.by_mode import by_mode
 from dwray.results.comparison import Comparison, over_seeds, unfinished_trainings
-from dwray.results.curves import epochs_to_reach, target_accuracy
+from dwray.results.curves import epochs_to_reach, pass_seconds, target_accuracy
 from dwray.results.errata import errata
 from dwray.results.records import Records
+from dwray.results.roofline import roofline
 from dwray.results.schema import TRIALS
 from dwray.results.statistics import mean, total
 from dwray.results.store import write_parquet
@@ -27,7 +30,7 @@ def _parameters(records: Records) -> Table:
     comparison = Comparison(records)
     for dataset, contender, network in comparison.subjects():
         own = comparison.measured_here(dataset)
-        first = next((row for row in records.trials if own and row["contender"] == contender), None)
+        first = records.first_trial(contender) if own else None
         classes = first["classes"] if first else {"cifar10": 10, "cifar100": 100}.get(dataset, 0)
         stated = network if network and records.compare_with else ""
         for quantity, of_paper, column in (
@@ -43,7 +46,7 @@ def _settings(records: Records) -> Table:
     """Beside the paper's tables: what was trained with, without which nobody can repeat the rest."""
     always = ("initial_lr", "lr_decay", "weight_decay", "batch_size", "epochs")
     searched_axes = dict.fromkeys(row["axis"] for row in records.of_stage("search"))
-    axes = (*always, *(axis for axis in searched_axes if axis not in always))
+    axes = (*always, *(axis for axis in searched_axes if axis not in always and axis not in NOTEBOOK_EXECUTION))
     rows = []
     for contender in records.contenders:
         trained = next(iter(records.train_trials(contender)), None)
@@ -54,7 +57,7 @@ def _settings(records: Records) -> Table:
         rows.append(
             {
                 "contender": contender,
-                **{axis: trained[axis] for axis in axes},
+                **{axis: trained[axis] for axis in (*axes, *NOTEBOOK_EXECUTION)},
                 "search_trials": len(searched),
                 "search_validation_accuracy_percent": won and won["validation_accuracy_percent"],
             }
@@ -69,13 +72,27 @@ def _settings(records: Records) -> Table:
             Column("weight_decay", "weight decay", _REAL, "g"),
             Column("batch_size", "batch", _COUNT),
             Column("epochs", "epochs", _COUNT),
-            *(Column(axis, axis, TRIALS.field(axis).type) for axis in axes[len(always) :]),
+            Column("precision", "precision", pa.string(), wide=True),
+            Column("memory_format", "layout", pa.string(), wide=True),
+            Column("compile", "compiled", pa.bool_(), wide=True),
+            *_more_axes(axes[len(always) :]),
             Column("search_trials", "tried", _COUNT),
             Column("search_validation_accuracy_percent", "val. %", _REAL, ".2f"),
         ),
         tuple(rows),
-        ("tried: search trials; val. %: validation accuracy at the end of the one that won.",),
+        (
+            "tried: search trials; val. %: validation accuracy at the end of the one that won.",
+            *([f"Also searched: {', '.join(axes[len(always) :])}."] if len(axes) > len(always) + 1 else []),
+        ),
     )
+
+
+def _more_axes(axes: Sequence[str]) -> Iterator[Column]:
+    """The columns of axes that a search seldom has: a terminal has room for one."""
+    for axis in axes:
+        kind = TRIALS.field(axis).type
+        form = "g" if pa.types.is_floating(kind) else ""
+        yield Column(axis, axis.replace("_", " "), kind, form, wide=len(axes) > 1)
 
 
 def _accuracy(records: Records) -> Table:
@@ -112,11 +129,13 @@ def _accuracy(records: Records) -> Table:
 
 def _best(records: Records, training: Row) -> tuple[int | None, float | None]:
     """The first epoch of a training with its highest validation accuracy, and that accuracy."""
-    scored = [row for row in records.epochs_of(training) if row["validation_accuracy_percent"] is not None]
+    epochs = records.epochs_of(training)
+    numbered = zip(epochs.column("validation_accuracy_percent"), epochs.column("epoch"), strict=True)
+    scored = [(accuracy, -epoch) for accuracy, epoch in numbered if accuracy is not None]
     if not scored:
         return None, None
-    best = max(scored, key=lambda row: (row["validation_accuracy_percent"], -row["epoch"]))
-    return best["epoch"], best["validation_accuracy_percent"]
+    best, epoch = max(scored)
+    return -epoch, best
 
 
 def _is_best(row: Mapping[str, float], dataset: str, network: str) -> bool:
@@ -144,14 +163,14 @@ def _training_time(records: Records) -> Table:
             ("validation pass, s", paper.validation_seconds_per_epoch(dataset, name), "validation_seconds"),
         ]
         for quantity, stated, column in per_epoch:
-            add(quantity, stated, (mean(row[column] for row in curve) for curve in curves), ".3f")
+            add(quantity, stated, (mean(curve.column(column)) for curve in curves), ".3f")
         add("epochs", paper.epochs(dataset, name), (row["epochs_done"] for row in done), ".0f")
-        totals = (total(row["train_seconds"] + row["validation_seconds"] for row in curve) for curve in curves)
+        totals = (total(pass_seconds(curve)) for curve in curves)
         add("all passes, s", paper.total_seconds(dataset, name), totals, ",.1f")
         if target is not None:
             noted = paper.Stated(notebook=paper.epochs_to_reach(dataset, name, target))
             add(f"epochs to {target:g}%", noted, (epochs_to_reach(curve, target) for curve in curves), ".1f")
-        rates = (mean(row["images_per_second"] for row in curve) for curve in curves)
+        rates = (mean(curve.column("images_per_second")) for curve in curves)
         add("images/s", none, rates, ",.0f")
     return comparison.table(
         "training_time",
@@ -167,7 +186,9 @@ TABLES: tuple[Callable[[Records], Table], ...] = (
     _settings,
     _accuracy,
     _training_time,
+    roofline,
     test_time,
+    by_mode,
     verdicts,
     errata,
 )

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig
+from dwray.core.config import PLAIN_MODE, TRAINING_SWITCHES, ProtocolConfig
 from dwray.search.linear import LinearSearch
 from dwray.spec import SweepSpec
 
@@ -55,21 +55,32 @@ class PassKind:
     loader: bool
     batch_statistics: bool
     notebook_loader: bool
+    mode: str = PLAIN_MODE
 
 
 def pass_kinds(spec: SweepSpec) -> list[PassKind]:
-    """Every kind of timed pass, those that only an erratum asks for last."""
-    if spec.timing is None:
+    """Every kind of timed pass: the protocol's, those that only an erratum asks for, and those in other modes.
+
+    Other modes are of the network alone, with batch norm in evaluation mode, and so is what they are compared with; the
+    paper's protocol has none.
+    """
+    timing = spec.timing
+    if timing is None:
         return []
-    return list(
-        dict.fromkeys(
-            PassKind(batch_size, images, loader, protocol.batch_statistics_at_test, loader and protocol.notebook_loader)
-            for protocol in spec.protocols
-            for batch_size in spec.timing.batch_sizes
-            for images in spec.timing.sets
-            for loader in spec.timing.loader
-        )
-    )
+    sizes_and_sets = [(batch_size, images) for batch_size in timing.batch_sizes for images in timing.sets]
+    kinds = [
+        PassKind(batch_size, images, loader, protocol.batch_statistics_at_test, loader and protocol.notebook_loader)
+        for protocol in spec.protocols
+        for batch_size, images in sizes_and_sets
+        for loader in timing.loader
+    ]
+    if len(timing.modes) > 1 and spec.protocol.base != "paper":
+        kinds += [
+            PassKind(batch_size, images, False, False, False, mode)
+            for mode in timing.modes
+            for batch_size, images in sizes_and_sets
+        ]
+    return list(dict.fromkeys(kinds))
 
 
 def plan(spec: SweepSpec) -> list[StagePlan]:

@@ -12,7 +12,14 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from dwray.core.complexity import complexity
-from dwray.core.config import SWITCHES, TRAINING_SWITCHES, ProtocolConfig
+from dwray.core.config import (
+    MEMORY_FORMATS,
+    NOTEBOOK_EXECUTION,
+    PLAIN_MODE,
+    SWITCHES,
+    TRAINING_SWITCHES,
+    ProtocolConfig,
+)
 from dwray.core.data import ImageData, split
 from dwray.errors import DataError
 from dwray.results.progress import Listener, StageProgress
@@ -216,6 +223,7 @@ class Sweep:
                 **dataclasses.asdict(kind),
                 "tune_on_test_set": self.spec.protocol.tune_on_test_set,
                 "normalisation": self.spec.protocol.normalisation,
+                "memory_format": self._timing_format(),
                 "passes": timing.passes,
                 "warmup_batches": timing.warmup_batches,
                 "threads": max(1, int(self.timing_resources["cpu"])),
@@ -236,7 +244,8 @@ class Sweep:
             if trial.config["notebook_loader"]:
                 kind = "with the notebooks' loader"
             statistics = ", batch statistics" if trial.config["batch_statistics"] else ""
-            return f"{trial.config['set']} set, batch {trial.config['batch_size']}, {kind}{statistics}"
+            mode = f", {trial.config['mode']}" if trial.config["mode"] != PLAIN_MODE else ""
+            return f"{trial.config['set']} set, batch {trial.config['batch_size']}, {kind}{statistics}{mode}"
 
         self._run(
             Stage(
@@ -250,6 +259,11 @@ class Sweep:
                 exclusive=True,
             )
         )
+
+    def _timing_format(self) -> str:
+        """Layout of the timed networks: the notebooks' under their protocol."""
+        base = self.spec.protocol.base
+        return str(NOTEBOOK_EXECUTION["memory_format"] if base == "paper" else MEMORY_FORMATS[0])
 
     def _training_config(
         self, contender: str, *, seed: int, test: bool, protocol: ProtocolConfig | None = None, **changes: Any
@@ -269,7 +283,7 @@ class Sweep:
 
     def _mark_winner(self, contender: str, settings: Mapping[str, Any]) -> None:
         for row in self.store.trials("search"):
-            if row["contender"] == contender and all(row[axis] == value for axis, value in settings.items()):
+            if row["contender"] == contender and all(value in (row[axis], "auto") for axis, value in settings.items()):
                 self.store.update_trial(row["trial_id"], winner=True)
 
     def _run(self, stage: Stage, found: Callable[[], tuple[str, ...]] = tuple) -> tune.ResultGrid:
@@ -290,7 +304,7 @@ class Sweep:
                 **{
                     key: trial.config[key]
                     for key in ("seed", *TRAINING_SETTINGS, *TRAINING_SWITCHES)
-                    if key in trial.config
+                    if trial.config.get(key, "auto") != "auto"  # what it means, the trial will tell
                 },
                 **stage.describe(trial),
             }

@@ -12,15 +12,20 @@ import ray
 import torch
 from ray import tune
 from ray.tune.result import DONE, RESULT_DUPLICATE
+from torch import nn
 
 from dwray.core import checkpoint
 from dwray.core.allocator import keep_freed_memory
-from dwray.core.batches import ImageSet, Normalize, ResidentImages, normalisation
-from dwray.core.config import SWITCHES, ProtocolConfig, TrainingConfig
+from dwray.core.batches import ImageSet, Normalize, ResidentImages, as_tensor, normalisation
+from dwray.core.ceilings import ELEMENT_BYTES, Ceilings, measure_ceilings
+from dwray.core.complexity import complexity
+from dwray.core.config import PLAIN_MODE, SWITCHES, ProtocolConfig, TrainingConfig
 from dwray.core.data import Splits
 from dwray.core.environment import device_name
 from dwray.core.evaluation import evaluate
+from dwray.core.execution import lay_out_network, resolve
 from dwray.core.inference import Batches, batches_of, network_alone, time_passes, with_loader
+from dwray.core.modes import MODES, Mode, prepare, unavailable
 from dwray.core.networks import build
 from dwray.core.notebook_loader import NotebookImages
 from dwray.core.precision import full_float32
@@ -28,6 +33,10 @@ from dwray.core.training import fit, start
 from dwray.core.witness import Witness
 
 CHECKPOINT_FILE = "state.pt"
+CEILING_SECONDS = 0.2
+"""Spent by each worker on the device's ceilings, once, before its first training."""
+CHECK_IMAGES = 64
+"""Test images on which a mode's outputs are held against float32's."""
 TRAINING_SETTINGS = tuple(field.name for field in dataclasses.fields(TrainingConfig))
 
 
@@ -81,6 +90,8 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
         self.device = prepare_worker(config["threads"])
         self.references = splits
         self.protocol: ProtocolConfig | None = None
+        self.networks: dict[tuple[str, float], nn.Module] = {}
+        self.ceilings: Ceilings | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -91,15 +102,10 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
             self.splits = _get_splits(self.references, protocol.tune_on_test_set)
             self.images = image_sets(self.splits, protocol, self.device)
         self.training = TrainingConfig(**{name: new_config[name] for name in TRAINING_SETTINGS})
-        network = build(
-            new_config["network"],
-            classes=len(self.splits.classes),
-            width=new_config["width"],
-            channels=self.splits.train.pixels.shape[-1],
-            seed=new_config["seed"],
-        ).to(self.device)
-        self.state = start(network, self.training)
+        self.execution = resolve(self.training, self.device, len(self.images["train"]))
+        self.state = start(self._network(new_config), self.training)
         self.score_test: bool = new_config["test"]
+        self.roofline = self._roofline(new_config) if self.score_test else {}
         self.records = fit(
             self.state,
             self.images["train"],
@@ -110,6 +116,42 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
         )
         return True
 
+    def _roofline(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a step has to do at the least, and what this device can do at most, as columns of a trial."""
+        if self.ceilings is None:
+            self.ceilings = measure_ceilings(self.device, CEILING_SECONDS)
+        pixels = self.splits.train.pixels
+        cost = complexity(
+            config["network"],
+            classes=len(self.splits.classes),
+            width=config["width"],
+            image_shape=(pixels.shape[3], *pixels.shape[1:3]),
+        )
+        precision = self.execution.precision
+        step = cost.training_step(self.training.batch_size, ELEMENT_BYTES[precision])
+        return {
+            "step_flops": step.flops,
+            "step_bytes": step.bytes,
+            "matrix_flops_per_second": self.ceilings.matrix_flops_per_second[precision],
+            "copy_bytes_per_second": self.ceilings.copy_bytes_per_second,
+        }
+
+    def _network(self, config: Mapping[str, Any]) -> nn.Module:
+        """The network that a trial starts from: one module for all trials of a kind, because it is compiled once."""
+        fresh = build(
+            config["network"],
+            classes=len(self.splits.classes),
+            width=config["width"],
+            channels=self.splits.train.pixels.shape[-1],
+            seed=config["seed"],
+        )
+        key = (config["network"], config["width"])
+        if key not in self.networks:
+            self.networks[key] = fresh.to(self.device)
+        else:
+            self.networks[key].load_state_dict(fresh.state_dict())
+        return self.networks[key]
+
     def step(self) -> dict[str, Any]:
         """One epoch; after the last one, the test images."""
         record = next(self.records, None)
@@ -117,6 +159,10 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
             return {RESULT_DUPLICATE: True, DONE: True}
         result: dict[str, Any] = {**dataclasses.asdict(record), **where(self.device)}
         result["train_images"] = len(self.images["train"])
+        result.update(self.roofline)
+        result["precision"] = self.execution.precision
+        result["memory_format"] = self.execution.memory_format
+        result["compile"] = self.execution.compiled
         result[DONE] = record.diverged or self.state.epochs_done == self.training.epochs
         if result[DONE] and self.score_test and not record.diverged:
             result.update(self._final_scores())
@@ -125,7 +171,7 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
     def _final_scores(self) -> dict[str, Any]:
         """Of the trained network: the test images both ways, so that what batch norm's mode is worth is paired."""
         assert self.protocol is not None
-        score = partial(evaluate, self.state.network, batch_size=self.training.batch_size)
+        score = partial(evaluate, self.state.network, batch_size=self.training.batch_size, execution=self.execution)
         test = score(self.images["test"])
         otherwise = score(self.images["test"], batch_statistics=True)
         train = score(self.images["train"], batch_statistics=self.protocol.batch_statistics_at_test)
@@ -152,7 +198,7 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
     can be compared. Nothing is reported between two passes, which would disturb the next one.
 
     The config holds the fields of :class:`~dwray.search.plan.PassKind`, and ``tune_on_test_set``, ``normalisation``,
-    ``passes``, ``warmup_batches`` and ``threads``.
+    ``memory_format``, ``passes``, ``warmup_batches`` and ``threads``.
     """
 
     def setup(
@@ -164,7 +210,7 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
         """Take the images and, for each contender, its network, width and trained state (a checkpoint's bytes)."""
         self.device = prepare_worker(config["threads"])
         self.splits = _get_splits(splits, config["tune_on_test_set"])
-        self.networks = {}
+        self.networks: dict[str, nn.Module] = {}
         for label, (name, width, weights) in contenders.items():
             network = build(
                 name,
@@ -178,20 +224,25 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
                     path = Path(folder) / CHECKPOINT_FILE
                     path.write_bytes(weights)
                     checkpoint.load(path, start(network, TrainingConfig()))
-            self.networks[label] = network
+            self.networks[label] = lay_out_network(network, config["memory_format"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Another kind of pass, with the same networks."""
         return True
 
     def step(self) -> dict[str, Any]:
-        """All the passes; ``passes`` of the result holds a dict for each."""
+        """All the passes; ``passes`` of the result holds a dict for each, none where the device lacks the mode."""
+        mode = MODES[self.config["mode"]]
+        reason = unavailable(mode, self.device)
+        if reason:
+            return {"passes": [], "witnessed": {}, "unavailable": reason, **where(self.device), DONE: True}
+        networks = self._prepared(mode)
         witness = Witness(self.device)
         with witness:
             records = list(
                 time_passes(
-                    self.networks,
-                    self._batches(),
+                    networks,
+                    self._batches(mode),
                     device=self.device,
                     passes=self.config["passes"],
                     warmup_batches=self.config["warmup_batches"],
@@ -208,11 +259,24 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
             DONE: True,
         }
 
-    def _batches(self) -> Batches:
+    def _prepared(self, mode: Mode) -> dict[str, nn.Module]:
+        """The networks in a mode; their outputs are held against float32's before anything is timed."""
+        if str(mode) == PLAIN_MODE:
+            return self.networks
+        mean, std = normalisation(self.splits, self.config["normalisation"])
+        pixels = as_tensor(self.splits.test.pixels[:CHECK_IMAGES]).to(self.device)
+        images = Normalize(mean, std, self.device)(pixels)
+        for network in self.networks.values():
+            network.eval()
+        return prepare(self.networks, mode, images)
+
+    def _batches(self, mode: Mode) -> Batches:
         """What a pass goes through, by the trial's config."""
         images, batch_size = getattr(self.splits, self.config["set"]), self.config["batch_size"]
         mean, std = normalisation(self.splits, self.config["normalisation"])
         if self.config["notebook_loader"]:
             return batches_of(NotebookImages(images, mean, std, self.device), batch_size)
-        make = with_loader if self.config["loader"] else network_alone
-        return make(images, Normalize(mean, std, self.device), batch_size, self.device)
+        normalize = Normalize(mean, std, self.device)
+        if self.config["loader"]:
+            return with_loader(images, normalize, batch_size, self.device)
+        return network_alone(images, normalize, batch_size, self.device, mode.dtype)

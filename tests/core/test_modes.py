@@ -12,15 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from dwray.core.modes import MODES, Mode, compiler_error, has_bfloat16, output_error, prepare
+from dwray.core.folding import fold_batch_norm
+from dwray.core.modes import MODES, Mode, compiler_error, modes_of, output_error, prepare, unavailable
 from dwray.core.networks import NETWORKS
+from dwray.core.precision import has_bfloat16
 from dwray.core.testtime import Measured, activation_bytes, free_bytes, measure, paired_rounds, random_images, untrained
 from dwray.core.testtime import Plan as TimePlan
 from dwray.errors import UserError
 
 CPU = torch.device("cpu")
 IMAGES = random_images(32, 8, CPU)
-FLOAT32 = Mode("float32", compiled=False)
+VARIANTS = ("eager", "folded", "compiled", "cuda-graph")
+FLOAT32 = Mode("float32", "eager")
 
 
 def network(name: str = "ConvNet") -> nn.Module:
@@ -28,8 +31,17 @@ def network(name: str = "ConvNet") -> nn.Module:
 
 
 def test_the_modes_have_names() -> None:
-    assert list(MODES) == ["float32-eager", "float32-compiled", "bfloat16-eager", "bfloat16-compiled"]
-    assert MODES["bfloat16-compiled"] == Mode("bfloat16", compiled=True)
+    precisions = ("float32", "tf32", "bfloat16")
+    assert list(MODES) == [f"{precision}-{variant}" for precision in precisions for variant in VARIANTS]
+    assert MODES["bfloat16-compiled"] == Mode("bfloat16", "compiled")
+
+
+def test_what_only_gpus_have_is_neither_a_processors_mode_nor_available_on_it() -> None:
+    of_cpu = set(map(str, modes_of(CPU)))
+    assert of_cpu == {f"{name}-{variant}" for name in ("float32", "bfloat16") for variant in VARIANTS[:3]}
+    assert len(modes_of(torch.device("cuda"))) == len(MODES)
+    assert unavailable(MODES["tf32-eager"], CPU) == "no TF32 on this device: NVIDIA GPUs have it from Ampere on"
+    assert unavailable(MODES["float32-cuda-graph"], CPU) == "CUDA graphs need a GPU"
 
 
 @pytest.mark.parametrize(
@@ -68,10 +80,33 @@ def test_float32_eager_is_the_network_itself(name: str) -> None:
 def test_bfloat16_computes_nearly_the_same_with_a_copy(name: str) -> None:
     original = network(name)
     before = copy.deepcopy(original.state_dict())
-    prepared = prepare({name: original}, Mode("bfloat16", compiled=False), IMAGES)[name]
+    prepared = prepare({name: original}, Mode("bfloat16", "eager"), IMAGES)[name]
     assert {parameter.dtype for parameter in prepared.parameters()} == {torch.bfloat16}
     assert all(torch.equal(before[key], value) for key, value in original.state_dict().items())
     assert 1e-4 < output_error(prepared, original, IMAGES, torch.bfloat16) < 0.8
+
+
+@pytest.mark.parametrize("name", ["ConvNet", "DepthwiseConvNet"])
+def test_folding_removes_every_batch_norm_and_changes_no_output(name: str) -> None:
+    original = network(name)
+    before = copy.deepcopy(original.state_dict())
+    folded = prepare({name: original}, Mode("float32", "folded"), IMAGES)[name]
+    assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all(torch.equal(before[key], value) for key, value in original.state_dict().items())
+    convolutions = [module for module in folded.modules() if isinstance(module, nn.Conv2d)]
+    assert all(each.weight.is_contiguous(memory_format=torch.channels_last) for each in convolutions)
+    with torch.no_grad():
+        assert output_error(folded, original, IMAGES, torch.float32) < 1e-4
+
+
+def test_a_batch_norm_that_follows_no_convolution_stays() -> None:
+    mixed = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.Flatten()).eval()
+    mixed[0].running_mean.fill_(0.5)
+    mixed[3].running_var.fill_(4.0)
+    folded = fold_batch_norm(mixed)
+    assert [type(module).__name__ for module in folded] == [type(module).__name__ for module in mixed]
+    with torch.no_grad():
+        assert torch.equal(folded(IMAGES), mixed(IMAGES))
 
 
 @pytest.mark.slow
@@ -79,7 +114,7 @@ def test_one_compilation_serves_all_batch_sizes() -> None:
     if reason := compiler_error(CPU):
         pytest.skip(reason)
     original = network("DepthwiseConvNet")
-    prepared = prepare({"mine": original}, Mode("float32", compiled=True), IMAGES)["mine"]
+    prepared = prepare({"mine": original}, Mode("float32", "compiled"), IMAGES)["mine"]
     with torch.no_grad(), torch.compiler.set_stance("fail_on_recompile"):
         for size in (1, 2, 3, 7, 15, 16, 17, 23, 32):
             images = random_images(size, 8, CPU)
@@ -102,8 +137,8 @@ class Broken(nn.Module):
 @pytest.mark.parametrize("wrong", [0.0, -1.0, 2.0, float("nan")])
 def test_other_outputs_are_an_error(wrong: float) -> None:
     with pytest.raises(RuntimeError, match="mine computes something else as bfloat16-eager"):
-        prepare({"mine": Broken(wrong)}, Mode("bfloat16", compiled=False), IMAGES)
-    prepare({"mine": Broken(1.0)}, Mode("bfloat16", compiled=False), IMAGES)
+        prepare({"mine": Broken(wrong)}, Mode("bfloat16", "eager"), IMAGES)
+    prepare({"mine": Broken(1.0)}, Mode("bfloat16", "eager"), IMAGES)
 
 
 class FailsAtThree(nn.Module):
@@ -136,7 +171,7 @@ def measure_failing(monkeypatch: pytest.MonkeyPatch, *modes: Mode, always: bool)
 def test_a_mode_that_fails_loses_its_own_figures_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     if reason := compiler_error(CPU):
         pytest.skip(reason)
-    found = measure_failing(monkeypatch, Mode("float32", compiled=True), FLOAT32, always=False)
+    found = measure_failing(monkeypatch, Mode("float32", "compiled"), FLOAT32, always=False)
     assert [(each.mode, each.batch_size) for each in found.times] == [("float32-eager", 4), ("float32-eager", 3)]
     assert list(found.unavailable) == ["float32-compiled"]
     assert "graph_break" in found.unavailable["float32-compiled"]

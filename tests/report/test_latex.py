@@ -32,7 +32,7 @@ def table(texts: list[str], title: str = "Table 3. Training time", notes: tuple[
             Column("std", "std", REAL, ".1f", wide=True),
             Column("hidden", "hidden", TEXT, shown=False),
         ),
-        tuple({"data": "cifar10", "text": text, "x": -1.5, "std": None} for text in texts),
+        tuple({"data": "cifar10", "text": text, "x": -1.5, "std": 0.5} for text in texts),
         notes,
     )
 
@@ -77,8 +77,8 @@ def test_a_table_is_set_as_booktabs_with_its_caption_label_and_notes() -> None:
     assert r"\begin{tabular}{@{}llrr@{}}" in code
     assert rows_of(code) == [
         ["data", r"50\% \& more", r"95\% ±", "std"],
-        ["cifar10", "one", "$-$1.50", "-"],
-        ["", "two", "$-$1.50", "-"],
+        ["cifar10", "one", "$-$1.50", "0.5"],
+        ["", "two", "$-$1.50", "0.5"],
     ]
     for rule in ("toprule", "midrule", "bottomrule"):
         assert code.count(f"\\{rule}") == 1

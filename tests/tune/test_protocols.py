@@ -91,6 +91,37 @@ def test_the_papers_protocol_validates_and_times_as_the_notebooks_did(ray_cluste
         (False, False, True),
     }
     assert len(records.passes("test", 32, True)["ConvNet"]) == 2
+    assert {(row["precision"], row["memory_format"], row["compile"]) for row in records.of_stage("train")} == {
+        ("float32", "contiguous", False)
+    }
+
+
+@pytest.mark.slow
+def test_other_modes_are_timed_beside_the_papers_and_one_that_is_not_there_says_why(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    modes = ["float32-eager", "float32-folded", "float32-cuda-graph"]
+    timing = {"batch_sizes": [32], "sets": ["test"], "loader": [True, False], "passes": 2, "modes": modes}
+    spec = short(protocol={"base": "corrected", "batch_statistics_at_test": True}, timing=timing)
+    records, _ = sweep(spec, tmp_path)
+    assert {(row["mode"], row["loader"], row["batch_statistics"]) for row in records.timings} == {
+        ("float32-eager", True, True),
+        ("float32-eager", False, True),
+        ("float32-eager", False, False),
+        ("float32-folded", False, False),
+    }
+    by_trial = {row["trial"]: row for row in records.of_stage("time")}
+    without = by_trial["test set, batch 32, network alone, float32-cuda-graph"]
+    assert (without["status"], without["unavailable"]) == ("completed", "CUDA graphs need a GPU")
+    (table,) = [table for table in make_tables(records) if table.name == "test_time_by_mode"]
+    assert {row["mode"] for row in table.rows} == set(modes[:2])
+    assert "Not available: float32-cuda-graph (CUDA graphs need a GPU)." in table.notes
+    (limits,) = [table for table in make_tables(records) if table.name == "roofline"]
+    assert [row["contender"] for row in limits.rows] == records.contenders
+    assert all(0 < row["percent_of_floor"] < 100 for row in limits.rows)
+    assert {(row["precision"], row["memory_format"], row["compile"]) for row in records.of_stage("train")} == {
+        ("float32", "channels_last", False)
+    }
 
 
 def test_a_timed_batch_larger_than_its_set_is_refused(ray_cluster: None, tmp_path: Path) -> None:
