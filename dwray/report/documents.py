@@ -50,6 +50,10 @@ def markdown_figure(figure: Figure) -> str:
     return f"## {figure.heading}\n\n![{alt_text}](figures/{figure.name}.svg)\n\n{figure.caption}"
 
 
+MOST_FAILURES = 50
+"""So many trials that failed are named in a document; the records have them all."""
+
+
 def markdown(records: Records, tables: Sequence[Table], figures: Sequence[Figure]) -> str:
     """The whole report as Markdown."""
     parts = [
@@ -60,7 +64,9 @@ def markdown(records: Records, tables: Sequence[Table], figures: Sequence[Figure
         *map(markdown_figure, figures),
     ]
     if records.failed:
-        rows = [f"- {row['stage']}: {row['trial']}: `{row['error']}`" for row in records.failed]
+        rows = [f"- {row['stage']}: {row['trial']}: `{row['error']}`" for row in records.failed[:MOST_FAILURES]]
+        if len(records.failed) > MOST_FAILURES:
+            rows.append(f"- and {len(records.failed) - MOST_FAILURES:,} more, in trials.parquet")
         parts.append("\n".join([f"## {len(records.failed)} of the trials failed", "", *rows]))
     return "\n\n".join(parts) + "\n"
 
@@ -80,6 +86,7 @@ def html(records: Records, tables: Sequence[Table], drawn: Sequence[tuple[Figure
         tables=tables,
         figures=drawn,
         failed=records.failed,
+        most_failures=MOST_FAILURES,
     )
 
 

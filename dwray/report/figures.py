@@ -30,6 +30,9 @@ MEASURED_COLOUR, NOTEBOOK_COLOUR, UNFINISHED_COLOUR = "#0072b2", "#d55e00", "#7f
 NOTEBOOK, UNFINISHED = "notebook", "training not completed"
 """Names in the legend."""
 
+MOST_UNFINISHED = 8
+"""So many trainings that were not completed are drawn and named: hundreds would hide everything else."""
+
 FONT = "Arial, Helvetica, sans-serif"
 
 
@@ -136,7 +139,9 @@ class _Curves:
     longest: int
     """The last epoch that any of them has."""
     unfinished: Mapping[str, Course]
-    """The other trainings, by their seed and what became of them."""
+    """The first of the other trainings, by their seed and what became of them."""
+    left_out: int
+    """So many more of those are not drawn."""
     notebook: Course
 
     @property
@@ -179,16 +184,17 @@ def _figure(records: Records, contender: str, quantity: Quantity) -> Figure | No
     network = records.network(contender)
     trained = records.train_trials(contender)
     courses = {row["trial_id"]: course(records.epochs_of(row), quantity.column) for row in trained}
-    done = [courses[row["trial_id"]] for row in trained if row["status"] == "completed" and courses[row["trial_id"]]]
+    seen = [row for row in trained if courses[row["trial_id"]]]
+    done = [courses[row["trial_id"]] for row in seen if row["status"] == "completed"]
+    unfinished = [row for row in seen if row["status"] != "completed"]
     curves = _Curves(
         measured=over_seeds(done),
         seeds=len(done),
         longest=max((epoch for each in done for epoch in each), default=0),
         unfinished={
-            f"seed {row['seed']} ({row['status']})": courses[row["trial_id"]]
-            for row in trained
-            if row["status"] != "completed" and courses[row["trial_id"]]
+            f"seed {row['seed']} ({row['status']})": courses[row["trial_id"]] for row in unfinished[:MOST_UNFINISHED]
         },
+        left_out=len(unfinished[MOST_UNFINISHED:]),
         notebook=course(paper.curve(records.compare_with or "", network or ""), quantity.column),
     )
     if not curves.measured and not curves.unfinished:
@@ -230,7 +236,8 @@ def _caption(records: Records, curves: _Curves, quantity: Quantity) -> list[str]
         said += not_the_papers(records)
     if curves.unfinished:
         ends = ", ".join(f"{name} after epoch {max(each)}" for name, each in curves.unfinished.items())
-        said.append(f"Grey, and not in the mean: {ends}.")
+        more = f"; {curves.left_out:,} more are not drawn" if curves.left_out else ""
+        said.append(f"Grey, and not in the mean: {ends}{more}.")
     if records.synthetic:
         said.append("SYNTHETIC images (random numbers): this means nothing.")
     return said
@@ -262,6 +269,8 @@ def _chart(quantity: Quantity, curves: _Curves) -> alt.LayerChart:
         return alt.Y(f"{column}:Q").title(f"{quantity.words} ({quantity.unit})").scale(domain=[0, top], nice=False)
 
     def line(name: str, values: Course, training: str = "", **mark: Any) -> alt.Chart:
+        if len(values) == 1:  # which is no line
+            mark["point"] = {"size": 8}
         rows = [{"line": name, "training": training, "epoch": epoch, "value": value} for epoch, value in values.items()]
         chart: alt.Chart = alt.Chart({"values": rows}).mark_line(clip=True, **mark)
         return chart.encode(x, y("value"), color, dash)
@@ -271,13 +280,12 @@ def _chart(quantity: Quantity, curves: _Curves) -> alt.LayerChart:
         band = [{"epoch": epoch, "low": each.low, "high": each.high} for epoch, each in curves.measured.items()]
         area: alt.Chart = alt.Chart({"values": band}).mark_area(clip=True, opacity=0.2, color=MEASURED_COLOUR)
         layers.append(area.encode(x, y("low"), alt.Y2("high:Q")))
-    point = {"size": 8}  # as wide as the line: it shows a training of a single epoch
     for training, values in curves.unfinished.items():
-        layers.append(line(UNFINISHED, values, training, strokeWidth=1, point=point))
+        layers.append(line(UNFINISHED, values, training, strokeWidth=1))
     if curves.notebook:
         layers.append(line(NOTEBOOK, curves.notebook, strokeWidth=1.5))
     if curves.measured:
-        layers.append(line(curves.measured_name, curves.measured_means, strokeWidth=2, point=point))
+        layers.append(line(curves.measured_name, curves.measured_means, strokeWidth=2))
     chart = alt.LayerChart(layer=layers, width=WIDTH, height=HEIGHT)
     # White behind it, not transparent: as readable in a dark page, and in print.
     configured: alt.LayerChart = chart.configure(font=FONT, background="white", aria=False, padding=8)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dwray.results.epochs import EpochRows
 from dwray.results.records import Records
 
 _ACCURACY = "validation_accuracy_percent"
@@ -22,6 +23,12 @@ def epochs_to_reach(epoch_rows: Iterable[Mapping[str, Any]], accuracy_percent: f
     )
 
 
+def pass_seconds(epochs: EpochRows) -> list[float]:
+    """Seconds of each epoch of a training: its training pass and its validation pass."""
+    passes = zip(epochs.column("train_seconds"), epochs.column("validation_seconds"), strict=True)
+    return [train + validation for train, validation in passes]
+
+
 def target_accuracy(records: Records) -> float | None:
     """The validation accuracy in percent whose epoch is compared between the contenders.
 
@@ -34,6 +41,7 @@ def target_accuracy(records: Records) -> float | None:
     given = records.identity.get("target_accuracy_percent")
     if given:
         return float(given)
-    curves = [records.epochs_of(row) for contender in records.contenders for row in records.trainings(contender)]
-    best = [max((row[_ACCURACY] for row in rows if row[_ACCURACY] is not None), default=0.0) for rows in curves]
+    trainings = (row for contender in records.contenders for row in records.trainings(contender))
+    curves = (records.epochs_of(row).column(_ACCURACY) for row in trainings)
+    best = [max((each for each in curve if each is not None), default=0.0) for curve in curves]
     return float(math.floor(min(best))) if best else None

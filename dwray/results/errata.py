@@ -101,7 +101,7 @@ def _accuracy(records: Records, contender: str, turned: ProtocolConfig) -> Estim
 def _epoch_time(records: Records, contender: str, turned: ProtocolConfig) -> Estimate | None:
     def by_seed(protocol: ProtocolConfig) -> Mapping[int, float]:
         found = {
-            row["seed"]: mean(epoch["train_seconds"] for epoch in records.epochs_of(row))
+            row["seed"]: mean(records.epochs_of(row).column("train_seconds"))
             for row in records.trainings(contender, protocol)
         }
         return {seed: seconds for seed, seconds in found.items() if seconds is not None}

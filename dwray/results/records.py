@@ -1,13 +1,14 @@
 """What a run measured, read back from its Parquet files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig
+from dwray.core.config import PLAIN_MODE, TRAINING_SWITCHES, ProtocolConfig
 from dwray.paths import RunPaths
+from dwray.results.epochs import EpochRows, Epochs
 from dwray.results.schema import EPOCHS, TIMINGS, TRIALS
 from dwray.results.store import read_parquet
 
@@ -17,7 +18,7 @@ class Records:
     """What a run measured, as rows."""
 
     trials: list[dict[str, Any]]
-    epochs: list[dict[str, Any]]
+    epochs: Epochs
     timings: list[dict[str, Any]]
     identity: Mapping[str, str]
     """Metadata of the files: sweep, run_id, dwray_version, schema_version."""
@@ -37,14 +38,33 @@ class Records:
         }
         return cls(
             trials.to_pylist(),
-            read_parquet(paths.epochs, EPOCHS).to_pylist(),
+            Epochs(read_parquet(paths.epochs, EPOCHS)),
             read_parquet(paths.timings, TIMINGS).to_pylist(),
             identity,
         )
 
     def of_stage(self, stage: str, contender: str | None = None) -> list[dict[str, Any]]:
         """The trials of a stage, of all contenders or of one."""
-        return [row for row in self.trials if row["stage"] == stage and contender in (None, row["contender"])]
+        return self._by_stage.get((stage, contender), [])
+
+    @cached_property
+    def _by_stage(self) -> dict[tuple[str, str | None], list[dict[str, Any]]]:
+        """The trials of each stage, of all contenders (None) and of each: found once, asked for by every table."""
+        found: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+        for row in self.trials:
+            # A timing is of no contender.
+            for contender in {None, row["contender"]}:
+                found.setdefault((row["stage"], contender), []).append(row)
+        return found
+
+    @cached_property
+    def _first_of(self) -> dict[str | None, dict[str, Any]]:
+        """The first trial of each contender."""
+        return {row["contender"]: row for row in reversed(self.trials)}
+
+    def first_trial(self, contender: str) -> dict[str, Any] | None:
+        """The first trial of a contender, which has its columns; None before there is one."""
+        return self._first_of.get(contender)
 
     @property
     def contenders(self) -> list[str]:
@@ -79,7 +99,8 @@ class Records:
 
     def network(self, contender: str) -> str | None:
         """The registry's name of a contender; None before its first trial."""
-        return next((row["network"] for row in self.trials if row["contender"] == contender), None)
+        first = self.first_trial(contender)
+        return first["network"] if first else None
 
     def contender_of(self, network: str) -> str | None:
         """The first contender with a network of the registry."""
@@ -92,11 +113,9 @@ class Records:
     def train_trials(self, contender: str, protocol: ProtocolConfig | None = None) -> list[dict[str, Any]]:
         """The trainings of a contender under a protocol (the run's own), whatever became of them."""
         wanted = protocol or self.protocol
-        return [
-            row
-            for row in self.of_stage("train", contender)
-            if all(row[switch] == getattr(wanted, switch) for switch in TRAINING_SWITCHES)
-        ]
+        switches = [getattr(wanted, switch) for switch in TRAINING_SWITCHES]
+        trials = self.of_stage("train", contender)
+        return [row for row in trials if [row[switch] for switch in TRAINING_SWITCHES] == switches]
 
     def test_accuracy(self, row: Mapping[str, Any], protocol: ProtocolConfig | None = None) -> float | None:
         """Test accuracy of a training in percent, as a protocol (the run's own) measures it."""
@@ -104,16 +123,9 @@ class Records:
         accuracy: float | None = row[f"{prefix}test_accuracy_percent"]
         return accuracy
 
-    @cached_property
-    def _epochs_by_trial(self) -> dict[str, list[dict[str, Any]]]:
-        epochs: dict[str, list[dict[str, Any]]] = {}
-        for row in sorted(self.epochs, key=lambda row: row["epoch"]):
-            epochs.setdefault(row["trial_id"], []).append(row)
-        return epochs
-
-    def epochs_of(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def epochs_of(self, row: Mapping[str, Any]) -> EpochRows:
         """The epochs of a training, in order."""
-        return self._epochs_by_trial.get(row["trial_id"], [])
+        return self.epochs.of(row["trial_id"])
 
     def passes(
         self, images: str, batch_size: int, loader: bool, protocol: ProtocolConfig | None = None
@@ -123,14 +135,30 @@ class Records:
         Pass by pass in the order in which they ran: the networks took turns, so that passes of one number are a pair.
         """
         wanted = protocol or self.protocol
-        found: dict[str, list[dict[str, Any]]] = {}
-        for row in sorted(self.timings, key=lambda row: row["pass_number"]):
-            if (
+        return self._passes(
+            lambda row: (
                 (row["set"], row["batch_size"], row["loader"]) == (images, batch_size, loader)
+                and row["mode"] in (None, PLAIN_MODE)
                 and row["batch_statistics"] == wanted.batch_statistics_at_test
                 and (not loader or row["notebook_loader"] == wanted.notebook_loader)
-            ):
-                found.setdefault(row["contender"], []).append(row)
+            )
+        )
+
+    def passes_in_mode(self, images: str, batch_size: int, mode: str) -> dict[str, list[dict[str, Any]]]:
+        """The timed passes of each contender's network alone in a mode, batch norm in evaluation mode."""
+        return self._passes(
+            lambda row: (
+                (row["set"], row["batch_size"], row["loader"]) == (images, batch_size, False)
+                and (row["mode"] or PLAIN_MODE) == mode
+                and not row["batch_statistics"]
+            )
+        )
+
+    def _passes(self, wanted: Callable[[Mapping[str, Any]], bool]) -> dict[str, list[dict[str, Any]]]:
+        """The passes that are wanted by contender, in the order in which they ran."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(filter(wanted, self.timings), key=lambda row: row["pass_number"]):
+            found.setdefault(row["contender"], []).append(row)
         return {name: found[name] for name in self.contenders if name in found}
 
     @property

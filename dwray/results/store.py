@@ -2,20 +2,27 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import dwray
 from dwray.errors import RunError
 from dwray.paths import RunPaths
-from dwray.results.schema import EPOCHS, SCHEMA_VERSION, TIMINGS, TRIALS, to_table
+from dwray.results.schema import EPOCHS, LATER, SCHEMA_VERSION, TIMINGS, TRIALS, to_table
 
-PASS_KIND = ("batch_size", "set", "loader", "batch_statistics", "notebook_loader")
+PASS_KIND = ("batch_size", "set", "loader", "batch_statistics", "notebook_loader", "mode")
 """The columns that tell one kind of timed pass from another."""
+
+ENDS = ("completed", "diverged", "failed")
+"""Statuses of a trial that will not go on."""
+
+PACK_ROWS = 4096
+"""Rows of epochs that are packed at a time."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -33,7 +40,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table atomically."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    write_atomically(path, sink.getvalue().to_pybytes())
+    write_atomically(path, sink.getvalue())
 
 
 def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
@@ -61,16 +68,60 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
             f"reads version {SCHEMA_VERSION}; use the dwray that wrote it"
         )
     for field in schema:
+        if field.name not in table.schema.names and LATER.encode() in (field.metadata or {}):
+            table = table.append_column(field, pa.nulls(len(table), field.type))
         if field.name not in table.schema.names or table.schema.field(field.name).type != field.type:
             raise RunError(f"{path}: has no column {field.name!r} of type {field.type}")
     return table.select(schema.names)
+
+
+class EpochLog:
+    """The epochs of a run: as rows while their trial runs, as Arrow columns (a tenth of the memory) once it has ended.
+
+    Args:
+        identity: Metadata of the table.
+        pack_rows: At least so many rows are packed at a time: small tables would cost more than their rows.
+    """
+
+    def __init__(self, identity: Mapping[str, str], pack_rows: int = PACK_ROWS) -> None:
+        self._identity, self._pack_rows = identity, pack_rows
+        self._open: dict[tuple[str, int], dict[str, Any]] = {}
+        self._packed: list[pa.Table] = []
+        self._packed_trials: set[str] = set()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add an epoch; it replaces the row of the same trial and epoch."""
+        if row["trial_id"] in self._packed_trials:
+            self._unpack(row["trial_id"])
+        self._open[row["trial_id"], row["epoch"]] = dict(row)
+
+    def pack(self, ended: Collection[str]) -> None:
+        """Pack the rows of trials that have ended, once there are enough of them."""
+        done = {key: row for key, row in self._open.items() if key[0] in ended}
+        if len(done) >= self._pack_rows:
+            self._packed.append(to_table(EPOCHS, done.values(), self._identity))
+            self._packed_trials |= {trial_id for trial_id, _ in done}
+            self._open = {key: row for key, row in self._open.items() if key not in done}
+
+    def table(self) -> pa.Table:
+        """All the rows."""
+        return pa.concat_tables([*self._packed, to_table(EPOCHS, self._open.values(), self._identity)])
+
+    def _unpack(self, trial_id: str) -> None:
+        """A trial goes on after all: its rows can be replaced again."""
+        mask = [pc.equal(table.column("trial_id"), trial_id) for table in self._packed]
+        for table, own in zip(self._packed, mask, strict=True):
+            self._open |= {(trial_id, row["epoch"]): row for row in table.filter(own).to_pylist()}
+        self._packed = [table.filter(pc.invert(own)) for table, own in zip(self._packed, mask, strict=True)]
+        self._packed_trials.discard(trial_id)
 
 
 class RunStore:
     """The records of a running sweep, in memory and on disk.
 
     A row has a key; a later row of the same key replaces the earlier one, so a trial that is retried from a checkpoint
-    leaves one row an epoch, the last. :meth:`flush` writes the tables that changed.
+    leaves one row an epoch, the last. :meth:`flush` writes the tables that changed, whole: a caller that flushes often
+    does well to wait longer the longer it takes.
 
     Args:
         paths: The run's files.
@@ -81,7 +132,7 @@ class RunStore:
         self.paths = paths
         self.identity = {"dwray_version": dwray.__version__, "run_id": paths.run_id, **identity}
         self._trials: dict[str, dict[str, Any]] = {}
-        self._epochs: dict[tuple[str, int], dict[str, Any]] = {}
+        self._epochs = EpochLog(self.identity)
         self._timings: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._changed = {"trials", "epochs", "timings"}
 
@@ -107,25 +158,26 @@ class RunStore:
 
     def add_epoch(self, row: Mapping[str, Any]) -> None:
         """Add an epoch's row."""
-        self._epochs[row["trial_id"], row["epoch"]] = dict(row)
+        self._epochs.add(row)
         self._changed.add("epochs")
 
     def add_timing(self, row: Mapping[str, Any]) -> None:
         """Add a timed pass's row."""
-        key = tuple(row[name] for name in (*PASS_KIND, "contender", "pass_number"))
+        key = tuple(row.get(name) for name in (*PASS_KIND, "contender", "pass_number"))
         self._timings[key] = dict(row)
         self._changed.add("timings")
 
     def flush(self) -> None:
         """Write every table that has changed since the last time."""
-        tables: dict[str, tuple[Path, pa.Schema, Any]] = {
-            "trials": (self.paths.trials, TRIALS, self._trials),
-            "epochs": (self.paths.epochs, EPOCHS, self._epochs),
-            "timings": (self.paths.timings, TIMINGS, self._timings),
+        tables: dict[str, tuple[Path, Callable[[], pa.Table]]] = {
+            "trials": (self.paths.trials, lambda: to_table(TRIALS, self._trials.values(), self.identity)),
+            "epochs": (self.paths.epochs, self._epochs.table),
+            "timings": (self.paths.timings, lambda: to_table(TIMINGS, self._timings.values(), self.identity)),
         }
+        self._epochs.pack({trial_id for trial_id, row in self._trials.items() if row.get("status") in ENDS})
         for name in sorted(self._changed):
-            path, schema, rows = tables[name]
-            write_parquet(path, to_table(schema, rows.values(), self.identity))
+            path, table = tables[name]
+            write_parquet(path, table())
             self._changed.discard(name)
 
 

@@ -63,8 +63,10 @@ class _Progress:
     moved: bool = False
     """The incumbent changed in this pass."""
     finished: bool = False
-    waiting: list[int] = field(default_factory=list)
-    """Candidates of the open axis that nobody has asked for yet."""
+    asked: int = 0
+    """So many evaluations, the first ones, were asked for."""
+    told: int = 0
+    """So many of those are done."""
     evaluations: list[_Evaluation] = field(default_factory=list)
 
 
@@ -142,9 +144,11 @@ class LinearSearch:
 
     def ask(self) -> Candidate | None:
         """The next candidate; None at a barrier (candidates are still running) or when the search is finished."""
-        if not self._progress.waiting:
+        progress = self._progress
+        if progress.asked == len(progress.evaluations):
             return None
-        return self._progress.evaluations[self._progress.waiting.pop(0)].candidate
+        progress.asked += 1
+        return progress.evaluations[progress.asked - 1].candidate
 
     def tell(self, number: int, score: float | None) -> None:
         """The score of a candidate that was asked for; None, NaN or an infinity if it failed or diverged.
@@ -152,14 +156,15 @@ class LinearSearch:
         Raises:
             ValueError: Nobody asked for this candidate, or its score is known.
         """
-        evaluations = self._progress.evaluations
-        if not 0 <= number < len(evaluations) or number in self._progress.waiting:
+        progress, evaluations = self._progress, self._progress.evaluations
+        if not 0 <= number < progress.asked:
             raise ValueError(f"candidate {number} was never asked for")
         if evaluations[number].done:
             raise ValueError(f"candidate {number} already has its score")
         evaluations[number].done = True
         evaluations[number].score = None if score is None or not math.isfinite(score) else float(score)
-        if all(evaluation.done for evaluation in evaluations):
+        progress.told += 1
+        if progress.told == len(evaluations):
             self._close_axis()
 
     def _axis_configs(self) -> list[Config]:
@@ -174,12 +179,11 @@ class LinearSearch:
                 number = len(progress.evaluations)
                 self._numbers[_key(config)] = number
                 progress.evaluations.append(_Evaluation(Candidate(number, config, name, progress.axis_pass)))
-                progress.waiting.append(number)
 
     def _close_axis(self) -> None:
         """Every candidate has its score: move the incumbent, and on to the next axis that has something to evaluate."""
         progress = self._progress
-        while not progress.finished and not progress.waiting:
+        while not progress.finished and progress.told == len(progress.evaluations):
             best = progress.incumbent
             for config in self._axis_configs():
                 if self._rank(config) > self._rank(best):
@@ -210,7 +214,7 @@ class LinearSearch:
             "axis_pass": progress.axis_pass,
             "moved": progress.moved,
             "finished": progress.finished,
-            "waiting": list(progress.waiting),
+            "asked": progress.asked,
             "evaluations": [
                 (e.candidate.config, e.candidate.axis, e.candidate.axis_pass, e.done, e.score)
                 for e in progress.evaluations
@@ -225,7 +229,8 @@ class LinearSearch:
             axis_pass=state["axis_pass"],
             moved=state["moved"],
             finished=state["finished"],
-            waiting=list(state["waiting"]),
+            asked=state["asked"],
+            told=sum(done for *_, done, _ in state["evaluations"]),
             evaluations=[
                 _Evaluation(Candidate(number, dict(config), axis, axis_pass), done, score)
                 for number, (config, axis, axis_pass, done, score) in enumerate(state["evaluations"])

@@ -3,6 +3,7 @@
 import re
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +20,12 @@ from dwray.results.store import PASS_KIND, RunStore
 
 FLUSH_SECONDS = 2.0
 """The least time between two writes of the Parquet files while trials run."""
+
+FLUSH_SHARE = 0.05
+"""The most of the driver's time that they may take: each file is written whole, which takes longer as a run grows."""
+
+PACE_ITERATIONS = 1000
+"""A trial's pace is the median over its last so many results."""
 
 
 def print_line(progress: TrialProgress | StageProgress) -> None:
@@ -56,7 +63,7 @@ def summary_of_failure(text: str) -> str:
 @dataclass
 class _Clock:
     started: float
-    iteration_seconds: list[float] = field(default_factory=list)
+    iteration_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_ITERATIONS))
 
 
 class TimingReporter(Callback):  # type: ignore[misc]
@@ -109,6 +116,7 @@ class TimingReporter(Callback):  # type: ignore[misc]
         """A trial ends well, or diverged."""
         result = trial.last_result or {}
         self._tell(trial, "diverged" if result.get("diverged") else "completed", result)
+        self._clocks.pop(trial.trial_id, None)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed and will be tried again."""
@@ -117,6 +125,7 @@ class TimingReporter(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed for good."""
         self._tell(trial, "failed", trial.last_result or {}, error=last_error(trial))
+        self._clocks.pop(trial.trial_id, None)
 
     def _tell(self, trial: Trial, status: str, result: Mapping[str, Any], error: str | None = None) -> None:
         clock = self._clocks.get(trial.trial_id)
@@ -161,6 +170,14 @@ class RecordWriter(Callback):  # type: ignore[misc]
         "train_set_accuracy_percent",
         "test_accuracy_percent",
         "batch_statistics_test_accuracy_percent",
+        "precision",
+        "memory_format",
+        "compile",
+        "step_flops",
+        "step_bytes",
+        "matrix_flops_per_second",
+        "copy_bytes_per_second",
+        "unavailable",
         "device",
         "threads",
         "host",
@@ -170,7 +187,7 @@ class RecordWriter(Callback):  # type: ignore[misc]
         self._store = store
         self._describe = describe
         self._started: dict[str, float] = {}
-        self._flushed = 0.0
+        self._next_flush = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles callbacks for ``Tuner.restore``: the store belongs to this process and stays behind."""
@@ -238,6 +255,8 @@ class RecordWriter(Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Write the tables now and then."""
-        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+        began = time.monotonic()
+        if began >= self._next_flush:
             self._store.flush()
-            self._flushed = time.monotonic()
+            ended = time.monotonic()
+            self._next_flush = ended + max(FLUSH_SECONDS, (ended - began) * (1 / FLUSH_SHARE - 1))

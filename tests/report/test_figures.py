@@ -239,3 +239,14 @@ def test_a_course_has_finite_numbers_alone(values: list[float | None]) -> None:
     assert all(math.isfinite(value) for value in found.values())
     assert len(found) == sum(value is not None and math.isfinite(value) for value in values)
     assert all(values[epoch - 1] == value for epoch, value in found.items())
+
+
+def test_of_many_trainings_that_were_not_completed_the_first_few_are_drawn_and_the_others_counted(
+    tmp_path: Path,
+) -> None:
+    lost = [Training("ConvNet", seed, [3.0, 2.0], status="diverged") for seed in range(1, 21)]
+    loss, _ = made(tmp_path, [Training("ConvNet", 0, [2.0, 1.0]), *lost])
+    drawn = layers(loss)["training not completed"]
+    assert {row["training"] for row in drawn} == {f"seed {seed} (diverged)" for seed in range(1, 9)}
+    assert "seed 8 (diverged) after epoch 2; 12 more are not drawn." in loss.caption
+    assert "seed 9" not in loss.caption + loss.alt_text

@@ -15,6 +15,7 @@ from dwray import paper
 from dwray.core.config import PROTOCOLS, TRAINING_SWITCHES
 from dwray.results.claims import CLAIMS
 from dwray.results.curves import epochs_to_reach, target_accuracy
+from dwray.results.epochs import Epochs
 from dwray.results.records import Records
 from dwray.results.statistics import Estimate, mean_interval
 from dwray.results.table import Table
@@ -102,6 +103,7 @@ def make_records(
             "disturbance": None,
             "seconds": spent if loader == config.loader_in_test_time else 1.0,
             "batch_statistics": config.batch_statistics_at_test,
+            "mode": None,
             "notebook_loader": config.notebook_loader and loader,
         }
         for contender, values in (passes or {}).items()
@@ -111,7 +113,7 @@ def make_records(
         for number, spent in enumerate(values, start=1)
     ]
     named = {"contenders": json.dumps(list(networks)), "protocol": json.dumps(asdict(config)), "errata": "[]"}
-    return Records(trials, epochs, timings, named | identity)
+    return Records(trials, Epochs.of_rows(epochs), timings, named | identity)
 
 
 def rows(records: Records) -> dict[str, Any]:

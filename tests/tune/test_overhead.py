@@ -4,22 +4,30 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "overhead.py"
 
 
-@pytest.mark.slow
-def test_an_experiment_takes_at_most_1_3_times_as_long_as_a_process_pool() -> None:
+def measured(rounds: int) -> dict[str, Any]:
     run = subprocess.run(
-        [sys.executable, str(SCRIPT), "--rounds", "2", "--json"],
+        [sys.executable, str(SCRIPT), "--rounds", str(rounds), "--json"],
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=400,
     )
-    measured = json.loads(run.stdout)
-    assert measured["ideal_seconds"] == 10
-    assert min(measured["tune_seconds"]) > 10, "twenty trials of a second on two slots cannot take less"
-    assert measured["ratio_median"] <= 1.3, measured
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_an_experiment_takes_at_most_1_2_times_as_long_as_a_process_pool() -> None:
+    found = measured(rounds=1)
+    if found["ratio_median"] > 1.2:  # something else may have used the machine while Tune's half ran
+        found = measured(rounds=3)
+    assert found["ideal_seconds"] == 10
+    assert min(found["tune_seconds"]) > 10, "twenty trials of a second on two slots cannot take less"
+    assert found["ratio_median"] <= 1.2, found
