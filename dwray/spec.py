@@ -81,11 +81,18 @@ class ResourcesSpec(_Section):
     timing_cpus: float | None = Field(default=None, gt=0)
     """CPU cores of a timing trial; by default all of the smallest node, so that it is alone there."""
     timing_gpus: float | None = Field(default=None, ge=0)
-    """GPUs of a timing trial; by default one if trials use GPUs."""
+    """GPUs of a timing trial, whole ones: it shares none. By default one if trials use GPUs."""
     retries: Annotated[int, NON_NEGATIVE] = 1
     """How often a failed trial is started again, from its last checkpoint."""
     checkpoint_every_epochs: Annotated[int, NON_NEGATIVE] = 10
     """How often a training trial is saved; 0 is only at its end. Search trials are not saved."""
+
+    @field_validator("timing_gpus")
+    @classmethod
+    def _timings_share_no_gpu(cls, value: float | None) -> float | None:
+        if value is not None and value != int(value):
+            raise ValueError("must be a whole number: a timing shares its GPU with nothing")
+        return value
 
 
 class SweepSpec(_Section):

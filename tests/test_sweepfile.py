@@ -70,6 +70,7 @@ def test_sweeps_are_found_from_any_folder_and_a_folder_of_ones_own_comes_first(
         ("training.memory_format=nhwc", "training.memory_format: knows auto, channels_last, contiguous, not 'nhwc'"),
         ("training.compile=maybe", "training.compile: knows auto, true, false, not 'maybe'"),
         ("search.axes.precision=[auto,float32]", "search.axes.precision: auto is decided by the device"),
+        ("resources.timing_gpus=0.5", "resources.timing_gpus: must be a whole number: a timing shares its GPU"),
         ("timing.modes=[fast]", "timing.modes: knows float32-eager, "),
         ("timing.modes=[bfloat16-eager]", "timing.modes: must have float32-eager"),
         ("data.validation_fraction=1", "data.validation_fraction: must lie between 0 and 1"),

@@ -13,6 +13,7 @@ from torch import nn
 
 from dwray.core.batches import ImageSet, epoch_generator
 from dwray.core.config import TrainingConfig
+from dwray.core.execution import lay_out_network
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class NotebookEpoch:
 
 def in_nchw(network: nn.Module) -> nn.Module:
     """A network with its weights in torch's default layout, changed in place."""
-    return network.to(memory_format=torch.contiguous_format)
+    return lay_out_network(network, "contiguous")
 
 
 def notebook_epoch(

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from dwray.core.batches import IMAGENET_MEAN, IMAGENET_STD
 from dwray.core.config import PROTOCOLS, DataConfig, TrainingConfig, as_the_notebooks
@@ -45,3 +46,16 @@ def test_its_network_lies_in_memory_as_torch_makes_it() -> None:
     assert in_nchw(network) is network
     assert all(weight.is_contiguous() for weight in network.state_dict().values())
     assert any(weight.stride() != strides[name] for name, weight in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["ConvNet", "DepthwiseConvNet"])
+def test_every_activation_of_the_notebooks_network_is_nchw(name: str) -> None:
+    """Weights of one input channel (depthwise) or of 1x1 are in both layouts at once, and would turn the images."""
+    network = in_nchw(build(name, classes=5, width=0.125, seed=0))
+    layouts = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(lambda _module, _inputs, output: layouts.append(output.is_contiguous()))
+    network(torch.rand(2, 3, 32, 32))
+    assert len(layouts) in (14, 27)
+    assert all(layouts)
