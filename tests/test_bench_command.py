@@ -37,14 +37,13 @@ sys.meta_path[:] = map(Bare, sys.meta_path)
 
 def start(*arguments: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "dwray", *arguments],
+        # a shell's background jobs have Ctrl-C ignored, and so would their children
+        ["env", "--default-signal=INT", sys.executable, "-m", "dwray", *arguments],
         cwd=folder,
         env={**os.environ, "COLUMNS": "80", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a shell's background jobs have Ctrl-C ignored, and so have their children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
