@@ -9,6 +9,7 @@ from dwray.core.config import MODE_NAMES, PLAIN_MODE
 from dwray.results.records import Records
 from dwray.results.statistics import ratio_of_means
 from dwray.results.table import Column, Row, Table
+from dwray.results.test_time import all_alone
 
 _REAL = pa.float64()
 
@@ -41,13 +42,10 @@ def by_mode(records: Records) -> Table:
     ):
         means: dict[str, dict[str, float]] = {}
         for mode in (mode for mode in MODE_NAMES if mode in modes):
-            seconds = {
-                name: [row["seconds"] for row in timed]
-                for name, timed in records.passes_in_mode(images, batch_size, mode).items()
-            }
+            passes = records.passes_in_mode(images, batch_size, mode)
+            seconds = {name: [row["seconds"] for row in timed] for name, timed in passes.items()}
             means[mode] = {name: statistics.fmean(values) for name, values in seconds.items()}
-            for name, timed in records.passes_in_mode(images, batch_size, mode).items():
-                alone = [row["exclusive"] for row in timed]
+            for name, timed in passes.items():
                 eager = means.get(PLAIN_MODE, {}).get(name)
                 rows.append(
                     {
@@ -59,20 +57,20 @@ def by_mode(records: Records) -> Table:
                         "measured": means[mode][name],
                         "images_per_second": timed[0]["images"] / means[mode][name],
                         "times_eager": eager and eager / means[mode][name],
-                        "exclusive": None if None in alone else all(alone),
+                        "exclusive": all_alone(timed),
                         **_longer(name, seconds),
                     }
                 )
         notes += _launch_overhead(batch_size, images, means)
     unavailable = {
-        row["unavailable"]: row["trial"].rsplit(", ", 1)[-1] for row in records.of_stage("time") if row["unavailable"]
+        row["trial"].rsplit(", ", 1)[-1]: row["unavailable"] for row in records.of_stage("time") if row["unavailable"]
     }
     notes = [
         "Seconds of a pass, the network alone, batch norm in evaluation mode. folded: batch norm in the convolutions; "
         "compiled, cuda-graph: of the folded network. x eager: how many times as fast as float32-eager. longer: how "
         "much more time than the fastest in that mode, in percent; its interval is over pairs of passes.",
         *notes,
-        *(f"Not available: {mode} ({reason})." for reason, mode in unavailable.items()),
+        *(f"Not available: {mode} ({reason})." for mode, reason in unavailable.items()),
     ]
     return Table("test_time_by_mode", "Test time by mode", _COLUMNS, tuple(rows), tuple(notes))
 

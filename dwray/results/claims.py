@@ -12,7 +12,7 @@ from typing import Any
 
 from dwray import paper
 from dwray.paper import Stated
-from dwray.results.curves import epochs_to_reach, pass_seconds, target_accuracy
+from dwray.results.curves import epochs_to_reach, pass_seconds, target_accuracy, train_seconds
 from dwray.results.records import Records
 from dwray.results.statistics import Estimate, paired_difference, paired_ratio, ratio_of_means
 
@@ -87,8 +87,7 @@ def _by_seed(records: Records, network: str, value: Value) -> dict[int, float]:
 
 
 def _train_seconds_per_epoch(records: Records, row: Mapping[str, Any]) -> float | None:
-    seconds = records.epochs_of(row).column("train_seconds")
-    return sum(seconds) / len(seconds) if seconds else None
+    return train_seconds(records.epochs_of(row))
 
 
 def _total_seconds(records: Records, row: Mapping[str, Any]) -> float | None:

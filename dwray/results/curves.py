@@ -6,6 +6,7 @@ from typing import Any
 
 from dwray.results.epochs import EpochRows
 from dwray.results.records import Records
+from dwray.results.statistics import mean
 
 _ACCURACY = "validation_accuracy_percent"
 
@@ -21,6 +22,11 @@ def epochs_to_reach(epoch_rows: Iterable[Mapping[str, Any]], accuracy_percent: f
         (row["epoch"] for row in epoch_rows if row[_ACCURACY] is not None and row[_ACCURACY] >= accuracy_percent),
         None,
     )
+
+
+def train_seconds(epochs: EpochRows) -> float | None:
+    """Seconds of a training pass, mean over a training's epochs; None of no epoch."""
+    return mean(epochs.column("train_seconds"))
 
 
 def pass_seconds(epochs: EpochRows) -> list[float]:

@@ -6,8 +6,9 @@ import pyarrow as pa
 
 from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig, switches_of
 from dwray.results.comparison import unfinished_trainings
+from dwray.results.curves import train_seconds
 from dwray.results.records import Records
-from dwray.results.statistics import Estimate, mean, paired_difference, paired_ratio, ratio_of_means
+from dwray.results.statistics import Estimate, paired_difference, paired_ratio, ratio_of_means
 from dwray.results.table import Column, Row, Table
 
 _REAL = pa.float64()
@@ -100,10 +101,7 @@ def _accuracy(records: Records, contender: str, turned: ProtocolConfig) -> Estim
 
 def _epoch_time(records: Records, contender: str, turned: ProtocolConfig) -> Estimate | None:
     def by_seed(protocol: ProtocolConfig) -> Mapping[int, float]:
-        found = {
-            row["seed"]: mean(records.epochs_of(row).column("train_seconds"))
-            for row in records.trainings(contender, protocol)
-        }
+        found = {row["seed"]: train_seconds(records.epochs_of(row)) for row in records.trainings(contender, protocol)}
         return {seed: seconds for seed, seconds in found.items() if seconds is not None}
 
     return paired_ratio(by_seed(turned), by_seed(records.protocol))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dwray.results.curves import train_seconds
 from dwray.results.records import Records
 from dwray.results.statistics import mean, paired_ratio
 from dwray.results.table import Column, Row, Table
@@ -53,8 +54,7 @@ def _held(records: Records, trainings: Sequence[Mapping[str, Any]]) -> Row:
     steps = statistics.median(row["train_images"] / row["batch_size"] for row in trainings)
     arithmetic = steps * middle["step_flops"] / middle["matrix_flops_per_second"]
     traffic = steps * middle["step_bytes"] / middle["copy_bytes_per_second"]
-    seconds = [_epoch_seconds(records, row) for row in trainings]
-    measured = mean(seconds)
+    measured = mean(train_seconds(records.epochs_of(row)) for row in trainings)
     floor = max(arithmetic, traffic)
     return {
         **middle,
@@ -65,10 +65,6 @@ def _held(records: Records, trainings: Sequence[Mapping[str, Any]]) -> Row:
         "measured": measured,
         "percent_of_floor": None if measured is None else 100 * floor / measured,
     }
-
-
-def _epoch_seconds(records: Records, training: Mapping[str, Any]) -> float | None:
-    return mean(row["train_seconds"] for row in records.epochs_of(training))
 
 
 def _prediction(records: Records, held: Mapping[str, Row]) -> list[str]:
@@ -82,7 +78,7 @@ def _prediction(records: Records, held: Mapping[str, Row]) -> list[str]:
         contender: {
             row["seed"]: seconds
             for row in records.trainings(contender)
-            if (seconds := _epoch_seconds(records, row)) is not None
+            if (seconds := train_seconds(records.epochs_of(row))) is not None
         }
         for contender in (depthwise, ordinary)
     }

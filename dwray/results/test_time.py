@@ -84,7 +84,6 @@ def _measured(timed: Sequence[Row], fastest: float | None) -> Row:
     seconds = [row["seconds"] for row in timed]
     mean = statistics.fmean(seconds)
     lower, median, upper = (float(each) for each in np.percentile(seconds, (25, 50, 75)))
-    alone = [row["exclusive"] for row in timed]
     return {
         "images": timed[0]["images"],
         "passes": len(timed),
@@ -93,8 +92,14 @@ def _measured(timed: Sequence[Row], fastest: float | None) -> Row:
         "seconds_iqr": upper - lower,
         "images_per_second": timed[0]["images"] / median,
         "longer_percent": None if fastest is None else 100 * (mean / fastest - 1),
-        "exclusive": None if None in alone else all(alone),
+        "exclusive": all_alone(timed),
     }
+
+
+def all_alone(timed: Iterable[Row]) -> bool | None:
+    """Whether nothing else used the device during passes; None where that is not known of one."""
+    alone = [row["exclusive"] for row in timed]
+    return None if None in alone else all(alone)
 
 
 def _exclusivity(records: Records) -> tuple[str, ...]:

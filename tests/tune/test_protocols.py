@@ -100,7 +100,7 @@ def test_the_papers_protocol_validates_and_times_as_the_notebooks_did(ray_cluste
 def test_other_modes_are_timed_beside_the_papers_and_one_that_is_not_there_says_why(
     ray_cluster: None, tmp_path: Path
 ) -> None:
-    modes = ["float32-eager", "float32-folded", "float32-cuda-graph"]
+    modes = ["float32-eager", "float32-folded", "float32-cuda-graph", "bfloat16-cuda-graph"]
     timing = {"batch_sizes": [32], "sets": ["test"], "loader": [True, False], "passes": 2, "modes": modes}
     spec = short(protocol={"base": "corrected", "batch_statistics_at_test": True}, timing=timing)
     records, _ = sweep(spec, tmp_path)
@@ -115,7 +115,8 @@ def test_other_modes_are_timed_beside_the_papers_and_one_that_is_not_there_says_
     assert (without["status"], without["unavailable"]) == ("completed", "CUDA graphs need a GPU")
     (table,) = [table for table in make_tables(records) if table.name == "test_time_by_mode"]
     assert {row["mode"] for row in table.rows} == set(modes[:2])
-    assert "Not available: float32-cuda-graph (CUDA graphs need a GPU)." in table.notes
+    for mode in modes[2:]:
+        assert f"Not available: {mode} (CUDA graphs need a GPU)." in table.notes
     (limits,) = [table for table in make_tables(records) if table.name == "roofline"]
     assert [row["contender"] for row in limits.rows] == records.contenders
     assert all(0 < row["percent_of_floor"] < 100 for row in limits.rows)
