@@ -157,7 +157,7 @@ def harness_share(trials: int, seconds: float, slots: int) -> dict[str, float]:
     """The harness's share of a sweep whose trials take about so many seconds."""
     with cluster("local", verbose=False):
         slots = min(slots, int(ray.cluster_resources()["CPU"]))
-        epoch = run_share(slots, 3, slots)["seconds_of_a_trial"] / 3
+        epoch = run_share(slots, 10, slots)["seconds_of_a_trial"] / 10  # the first few are slower
         return run_share(trials, max(3, round(seconds / epoch)), slots)
 
 
