@@ -8,6 +8,9 @@ from pathlib import Path
 import dwray
 from dwray.errors import RunError
 
+STATES = "states"
+"""The folder of a run's saved states, here and in storage."""
+
 
 def sweep_folders() -> list[Path]:
     """Where a sweep is looked for by name: ./sweeps, an installed wheel's, a source tree's; those that exist."""
@@ -55,10 +58,8 @@ class RunPaths:
                 return started[-1]
         raise RunError(f"{run}: neither the folder of a run (with {paths.trials.name}) nor a sweep in {runs_dir}")
 
-    def discard_unless_begun(self) -> None:
+    def discard(self) -> None:
         """Remove the folder of a run that was refused before its first trial, and its sweep's if that is empty now."""
-        if self.tune.exists():
-            return
         shutil.rmtree(self.folder)
         if not any(self.folder.parent.iterdir()):
             self.folder.parent.rmdir()
@@ -79,9 +80,14 @@ class RunPaths:
         return self.folder / "environment.json"
 
     @property
-    def tune(self) -> Path:
-        """Ray Tune's own files."""
-        return self.folder / "tune"
+    def states(self) -> Path:
+        """What trainings go on from after a failure: a folder for each."""
+        return self.folder / STATES
+
+    @property
+    def storage(self) -> Path:
+        """Where the run is kept, if that is not this folder."""
+        return self.folder / "storage.json"
 
     @property
     def trials(self) -> Path:

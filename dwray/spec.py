@@ -82,10 +82,11 @@ class ResourcesSpec(_Section):
     """CPU cores of a timing trial; by default all of the smallest node, so that it is alone there."""
     timing_gpus: float | None = Field(default=None, ge=0)
     """GPUs of a timing trial, whole ones: it shares none. By default one if trials use GPUs."""
-    retries: Annotated[int, NON_NEGATIVE] = 1
-    """How often a failed trial is started again, from its last checkpoint."""
-    checkpoint_every_epochs: Annotated[int, NON_NEGATIVE] = 10
-    """How often a training trial is saved; 0 is only at its end. Search trials are not saved."""
+    retries: Annotated[int, NON_NEGATIVE] = 3
+    """How often a failed trial is started again, from its last saved state."""
+    save_minutes: float = Field(default=5.0, ge=0)
+    """A failure loses at most so many minutes of a training, and the epoch it was in. A state is saved more often where
+    that takes no more than 2% of the time; 0 saves one after every epoch."""
 
     @field_validator("timing_gpus")
     @classmethod

@@ -1,8 +1,9 @@
-"""What the tests share: one Ray for the session."""
+"""What the tests share: one Ray for the session, and one object store."""
 
 from collections.abc import Iterator
 
 import pytest
+from object_store import ObjectStore, serve
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +13,10 @@ def ray_cluster() -> Iterator[None]:
 
     with cluster("local", verbose=False):
         yield
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """An S3 server on this machine for the whole session."""
+    with serve(tmp_path_factory.mktemp("object-store") / "log") as store:
+        yield store

@@ -1,9 +1,13 @@
 """What the commands of the command line share."""
 
 import json
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 EPILOG = """\b
 Exit codes: 0 all well; 1 the command failed; 2 wrong usage or an invalid
@@ -24,6 +28,37 @@ WIDTH = click.option(
     show_default=True,
     help="Width multiplier.",
 )
+
+
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+SWEEP = _options(
+    click.argument("sweep", metavar="NAME|FILE"),
+    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a setting (repeatable)."),
+    click.option("--seed", type=click.IntRange(min=0, max=2**31), help="Train with this seed alone."),
+)
+RUNS_DIR = click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="DWRAY_RUNS_DIR",
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of all runs.",
+)
+DRIVER = _options(
+    click.option("--address", help="Ray cluster to run on; by default RAY_ADDRESS, or this machine."),
+    JSON,
+    click.option("-q", "--quiet", is_flag=True, help="Print only the run's folder, and errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Let Ray and the trials speak too."),
+)
+"""Of the commands that run a sweep."""
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from dwray.core.batches import ImageSet, epoch_generator
 from dwray.core.clock import Stopwatch
 from dwray.core.config import PROTOCOLS, ProtocolConfig, TrainingConfig
 from dwray.core.evaluation import evaluate
-from dwray.core.execution import Execution, lay_out, lay_out_network, resolve, widened
+from dwray.core.execution import Execution, lay_out, lay_out_network, resolve, unavailable, widened
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class TrainingState:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     epochs_done: int = 0
+    records: list[EpochRecord] = field(default_factory=list)
+    """Of the epochs that are done."""
+    execution: Execution | None = None
+    """How it trains, once that is settled, so that a resumed training computes as it began."""
 
 
 def start(network: nn.Module, config: TrainingConfig) -> TrainingState:
@@ -59,6 +63,17 @@ def start(network: nn.Module, config: TrainingConfig) -> TrainingState:
         fused=True,  # one kernel over all parameters instead of several per parameter
     )
     return TrainingState(network, optimizer)
+
+
+def settle(state: TrainingState, config: TrainingConfig, device: torch.device, images: int) -> Execution:
+    """How a state is trained: as it began, where the device can, or as its config means there.
+
+    Raises:
+        ValueError: The device does not have the precision that the config asks for, or cannot compile.
+    """
+    if state.execution is None or unavailable(state.execution, device):
+        state.execution = resolve(config, device, images)
+    return state.execution
 
 
 def fit(
@@ -91,11 +106,12 @@ def fit(
     Raises:
         ValueError: The device does not have the precision that the config asks for, or cannot compile.
     """
-    execution = resolve(config, train.device, len(train))
+    execution = settle(state, config, train.device, len(train))
     lay_out_network(state.network, execution.memory_format)
     while state.epochs_done < config.epochs:
         record = _epoch(state, train, validation, config, execution, seed, protocol)
         state.epochs_done += 1
+        state.records.append(record)
         yield record
         if record.diverged:
             return

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dwray.results.progress import Listener, StageProgress, TrialProgress
+from dwray.results.progress import Listener, Notice, StageProgress, TrialProgress
 
 STYLES = {
     "running": "cyan",
@@ -66,8 +66,11 @@ class PlainDisplay:
         # Not wrapped and not styled: a log is searched by line.
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
-    def __call__(self, progress: TrialProgress | StageProgress) -> None:
+    def __call__(self, progress: TrialProgress | StageProgress | Notice) -> None:
         """Print it."""
+        if isinstance(progress, Notice):
+            self._print(progress.text)
+            return
         if isinstance(progress, StageProgress):
             for line in (stage_line(progress), *(f"{progress.stage}: {note}" for note in progress.notes)):
                 self._print(line)
@@ -109,9 +112,11 @@ class LiveDisplay:
             redirect_stderr=False,
         )
 
-    def __call__(self, progress: TrialProgress | StageProgress) -> None:
+    def __call__(self, progress: TrialProgress | StageProgress | Notice) -> None:
         """Take note of it; the table is redrawn four times a second."""
-        if isinstance(progress, TrialProgress):
+        if isinstance(progress, Notice):
+            self._console.print(progress.text, markup=False, highlight=False)
+        elif isinstance(progress, TrialProgress):
             self._trials[progress.trial_id] = progress
         elif progress.ended:
             self._console.print(stage_line(progress), style="bold", highlight=False)

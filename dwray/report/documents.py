@@ -12,9 +12,9 @@ from dwray.report.figures import figures as make_figures
 from dwray.report.heading import provenance, subtitle, title
 from dwray.report.latex import latex
 from dwray.results.records import Records
-from dwray.results.store import write_atomically
 from dwray.results.table import Table
 from dwray.results.tables import make_tables, write_tables
+from dwray.storage import write_atomically
 
 
 def _markdown_cell(text: str) -> str:

@@ -48,4 +48,11 @@ class StageProgress:
     """What the stage found: the winners of a search, say."""
 
 
-Listener = Callable[[TrialProgress | StageProgress], None]
+@dataclass(frozen=True)
+class Notice:
+    """Something that the user should know, and that stops nothing."""
+
+    text: str
+
+
+Listener = Callable[[TrialProgress | StageProgress | Notice], None]

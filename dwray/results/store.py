@@ -1,7 +1,6 @@
 """A run's records on disk: written atomically, whole, and readable at any moment while the run goes on."""
 
 import json
-import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ import pyarrow.parquet as pq
 import dwray
 from dwray.errors import RunError
 from dwray.paths import RunPaths
+from dwray.results.mirror import Mirror
 from dwray.results.schema import EPOCHS, LATER, SCHEMA_VERSION, TIMINGS, TRIALS, to_table
+from dwray.storage import write_atomically
 
 PASS_KIND = ("batch_size", "set", "loader", "batch_statistics", "notebook_loader", "mode")
 """The columns that tell one kind of timed pass from another."""
@@ -23,17 +24,6 @@ ENDS = ("completed", "diverged", "failed")
 
 PACK_ROWS = 4096
 """Rows of epochs that are packed at a time."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, then move it: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
@@ -95,6 +85,21 @@ class EpochLog:
             self._unpack(row["trial_id"])
         self._open[row["trial_id"], row["epoch"]] = dict(row)
 
+    def has(self, trial_id: str, epoch: int) -> bool:
+        """The epoch is there."""
+        return (trial_id, epoch) in self._open or (
+            trial_id in self._packed_trials
+            and any(
+                pc.any(pc.and_(pc.equal(table["trial_id"], trial_id), pc.equal(table["epoch"], epoch))).as_py()
+                for table in self._packed
+            )
+        )
+
+    def take_up(self, table: pa.Table) -> None:
+        """The rows of an earlier driver."""
+        self._packed.append(table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION), **self._identity}))
+        self._packed_trials |= set(table.column("trial_id").unique().to_pylist())
+
     def pack(self, ended: Collection[str]) -> None:
         """Pack the rows of trials that have ended, once there are enough of them."""
         done = {key: row for key, row in self._open.items() if key[0] in ended}
@@ -126,15 +131,30 @@ class RunStore:
     Args:
         paths: The run's files.
         identity: Metadata of every file, beside the schema version.
+        mirror: Is told of each file that was written.
     """
 
-    def __init__(self, paths: RunPaths, identity: Mapping[str, str]) -> None:
-        self.paths = paths
+    def __init__(self, paths: RunPaths, identity: Mapping[str, str], mirror: Mirror | None = None) -> None:
+        self.paths, self.mirror = paths, mirror
         self.identity = {"dwray_version": dwray.__version__, "run_id": paths.run_id, **identity}
         self._trials: dict[str, dict[str, Any]] = {}
         self._epochs = EpochLog(self.identity)
         self._timings: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._changed = {"trials", "epochs", "timings"}
+
+    def take_up(self) -> None:
+        """Take up what an earlier driver of the run wrote; what ran as it ended was interrupted.
+
+        Raises:
+            RunError: A file is missing, damaged or of another version.
+        """
+        for row in read_parquet(self.paths.trials, TRIALS).to_pylist():
+            status = "interrupted" if row["status"] == "running" else row["status"]
+            self._trials[row["trial_id"]] = {**row, "status": status}
+        self._epochs.take_up(read_parquet(self.paths.epochs, EPOCHS))
+        for row in read_parquet(self.paths.timings, TIMINGS).to_pylist():
+            self.add_timing(row)
+        self._changed |= {"trials", "epochs", "timings"}
 
     def update_trial(self, trial_id: str, **values: Any) -> None:
         """Set columns of a trial's row, made if it is new."""
@@ -144,6 +164,12 @@ class RunStore:
     def trial(self, trial_id: str) -> Mapping[str, Any]:
         """The row of a trial, empty if there is none."""
         return self._trials.get(trial_id, {})
+
+    def drop_trials(self, stage: str, *, keep: Collection[str]) -> None:
+        """Forget the trials of a stage that are none of these: what is to be run has changed."""
+        for trial_id in [key for key, row in self._trials.items() if row["stage"] == stage and key not in keep]:
+            del self._trials[trial_id]
+            self._changed.add("trials")
 
     def trials(self, stage: str) -> list[Mapping[str, Any]]:
         """The rows of a stage, in the order in which its trials began."""
@@ -155,6 +181,10 @@ class RunStore:
             if row["status"] == "running":
                 self.update_trial(trial_id, status="interrupted")
         self.flush()
+
+    def has_epoch(self, trial_id: str, epoch: int) -> bool:
+        """The trial's epoch has its row."""
+        return self._epochs.has(trial_id, epoch)
 
     def add_epoch(self, row: Mapping[str, Any]) -> None:
         """Add an epoch's row."""
@@ -179,6 +209,8 @@ class RunStore:
             path, table = tables[name]
             write_parquet(path, table())
             self._changed.discard(name)
+            if self.mirror:
+                self.mirror.put(path)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -14,9 +14,10 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.result import TIME_THIS_ITER_S, TRAINING_ITERATION
 
-from dwray.results.progress import Listener, StageProgress, TrialProgress
+from dwray.results.progress import Listener, Notice, StageProgress, TrialProgress
 from dwray.results.schema import EPOCHS
 from dwray.results.store import PASS_KIND, RunStore
+from dwray.tune.trainables import KEY
 
 FLUSH_SECONDS = 2.0
 """The least time between two writes of the Parquet files while trials run."""
@@ -28,8 +29,10 @@ PACE_ITERATIONS = 1000
 """A trial's pace is the median over its last so many results."""
 
 
-def print_line(progress: TrialProgress | StageProgress) -> None:
+def print_line(progress: TrialProgress | StageProgress | Notice) -> None:
     """The listener of those who have none: a plain line on standard output."""
+    if isinstance(progress, Notice):
+        print(progress.text, flush=True)
     if isinstance(progress, TrialProgress):
         seconds = progress.seconds_per_iteration
         rate = "" if seconds is None else f", {seconds:.2f} s each"
@@ -79,6 +82,8 @@ class TimingReporter(Callback):  # type: ignore[misc]
         loss: Key of the loss in a result.
         accuracy: Key of the accuracy in a result, in percent.
         images_per_second: Key of the throughput in a result.
+        iteration: Key of how far a trial is; where a result lacks it, Tune's count of results since the trial's (last)
+            start is taken.
     """
 
     def __init__(
@@ -89,8 +94,10 @@ class TimingReporter(Callback):  # type: ignore[misc]
         loss: str = "train_loss",
         accuracy: str = "validation_accuracy_percent",
         images_per_second: str = "images_per_second",
+        iteration: str = TRAINING_ITERATION,
     ) -> None:
         self._listener = listener
+        self._iteration = iteration
         self._varies = varies
         self._keys = {"loss": loss, "accuracy_percent": accuracy, "images_per_second": images_per_second}
         self._clocks: dict[str, _Clock] = {}
@@ -130,7 +137,7 @@ class TimingReporter(Callback):  # type: ignore[misc]
     def _tell(self, trial: Trial, status: str, result: Mapping[str, Any], error: str | None = None) -> None:
         clock = self._clocks.get(trial.trial_id)
         pace = statistics.median(clock.iteration_seconds) if clock and clock.iteration_seconds else None
-        done = int(result.get(TRAINING_ITERATION, 0))
+        done = int(result.get(self._iteration, result.get(TRAINING_ITERATION, 0)))
         planned = planned_iterations(trial)
         left = None if pace is None or planned is None else pace * max(0, planned - done)
         self._listener(
@@ -149,6 +156,11 @@ class TimingReporter(Callback):  # type: ignore[misc]
                 **{name: result.get(key) for name, key in self._keys.items()},
             )
         )
+
+
+def key_of(trial: Trial) -> str:
+    """A trial's name in its run."""
+    return str(trial.config.get(KEY, trial.trial_id))
 
 
 class RecordWriter(Callback):  # type: ignore[misc]
@@ -183,11 +195,17 @@ class RecordWriter(Callback):  # type: ignore[misc]
         "host",
     )
 
-    def __init__(self, store: RunStore, describe: Callable[[Trial], Mapping[str, Any]]) -> None:
+    def __init__(
+        self, store: RunStore, describe: Callable[[Trial], Mapping[str, Any]], listen: Listener = print_line
+    ) -> None:
         self._store = store
         self._describe = describe
-        self._started: dict[str, float] = {}
+        self._listen = listen
+        self._started: dict[str, tuple[float, float]] = {}
+        """When this driver heard first of a trial, and the seconds that it had run before that."""
         self._next_flush = 0.0
+        self.storage_error: str | None = None
+        """A trial's state could not be saved: the experiment is to stop."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles callbacks for ``Tuner.restore``: the store belongs to this process and stays behind."""
@@ -200,17 +218,22 @@ class RecordWriter(Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Add an epoch, or the timed passes."""
-        row = self._store.trial(trial.trial_id)
+        """Add an epoch (and those before it that a saved state brought along), or the timed passes."""
+        key = key_of(trial)
+        row = self._store.trial(key)
         known = {name: result[name] for name in self.TRIAL_COLUMNS if name in result}
-        self._store.update_trial(trial.trial_id, epochs_done=result.get("epoch"), **known)
-        if "epoch" in result:
-            values = {name: result.get(name, row.get(name)) for name in self.EPOCH_COLUMNS}
-            self._store.add_epoch({**values, "trial_id": trial.trial_id, "reported_at": datetime.now(UTC)})
+        self._store.update_trial(key, epochs_done=result.get("epoch"), seconds=self._seconds(key), **known)
+        for warning in result.get("warnings", ()):
+            self._listen(Notice(f"{trial}: {warning}"))
+        for record in [*result.get("earlier", ()), *([result] if "epoch" in result else ())]:
+            values = {name: record.get(name, row.get(name)) for name in self.EPOCH_COLUMNS}
+            if record is result or not self._store.has_epoch(key, record["epoch"]):
+                self._store.add_epoch({**values, "trial_id": key, "reported_at": datetime.now(UTC)})
+        self.storage_error = self.storage_error or result.get("storage_error")
         for timed in result.get("passes", ()):
             self._store.add_timing(
                 {
-                    "trial_id": trial.trial_id,
+                    "trial_id": key,
                     "contender": timed["network"],
                     "pass_number": timed["number"],
                     **{name: timed[name] for name in ("images", "seconds", "images_per_second")},
@@ -229,29 +252,37 @@ class RecordWriter(Callback):  # type: ignore[misc]
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Note a failure that is tried again."""
         self._begin(trial)  # it may have failed before it started
-        self._store.update_trial(trial.trial_id, failures=trial.num_failures, error=last_error(trial))
+        self._note_failure(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Close the row of a trial that failed; it may never have started."""
         self._begin(trial)
-        self._store.update_trial(trial.trial_id, failures=trial.num_failures, error=last_error(trial))
+        self._note_failure(trial)
         self._end(trial, "failed")
 
     def _begin(self, trial: Trial) -> None:
-        if trial.trial_id not in self._started:
-            self._started[trial.trial_id] = time.monotonic()
-            self._store.update_trial(
-                trial.trial_id, trial=str(trial), started_at=datetime.now(UTC), **self._describe(trial)
-            )
-        self._store.update_trial(trial.trial_id, status="running")
+        key = key_of(trial)
+        if key not in self._started:
+            row = self._store.trial(key)
+            self._started[key] = time.monotonic(), row.get("seconds") or 0.0
+            started_at = row.get("started_at") or datetime.now(UTC)
+            self._store.update_trial(key, trial=str(trial), started_at=started_at, **self._describe(trial))
+        self._store.update_trial(key, status="running")
+
+    def _note_failure(self, trial: Trial) -> None:
+        key = key_of(trial)
+        failures = (self._store.trial(key).get("failures") or 0) + 1
+        self._store.update_trial(key, failures=failures, error=last_error(trial))
+
+    def _seconds(self, key: str) -> float:
+        began, before = self._started[key]
+        return before + time.monotonic() - began
 
     def _end(self, trial: Trial, status: str) -> None:
-        self._store.update_trial(
-            trial.trial_id,
-            status=status,
-            ended_at=datetime.now(UTC),
-            seconds=time.monotonic() - self._started[trial.trial_id],
-        )
+        key = key_of(trial)
+        if self.storage_error and status == "completed":
+            status = "interrupted"
+        self._store.update_trial(key, status=status, ended_at=datetime.now(UTC), seconds=self._seconds(key))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Write the tables now and then."""

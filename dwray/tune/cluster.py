@@ -18,6 +18,7 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the newer output prints a box for every experiment even when it is told to be silent
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files: the records are Parquet
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # a run's memory is its records: nothing is ever read from Tune's snapshots
     # Tune allows a custom searcher one pending trial: actors would start one after the other. Its own get 200.
     "TUNE_MAX_PENDING_TRIALS_PG": "200",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a GPU sees none

@@ -1,6 +1,5 @@
 """A Tune experiment as dwray runs them: actors used again, no loggers, failures retried, nothing printed."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -58,11 +57,11 @@ def make_tuner(
     trials: int,
     resources: Mapping[str, float],
     callbacks: Sequence[tune.Callback] = (),
-    checkpoints: tune.CheckpointConfig | None = None,
     retries: int = 0,
     exclusive: bool = False,
     verbose: bool = False,
     trial_name: Callable[[Trial], str] | None = None,
+    stop: tune.Stopper | None = None,
 ) -> tune.Tuner:
     """An experiment that is ready to ``fit()``.
 
@@ -74,16 +73,12 @@ def make_tuner(
         trials: The most trials that the searcher may suggest; -1 is no limit.
         resources: Of each trial: ``cpu`` and ``gpu``.
         callbacks: Told of every event, in the driver.
-        checkpoints: When a trial is saved; never, unless given. Of the saved states the last two are kept where one
-            was asked for: after as many checkpoints of a trial as it keeps, Tune saves the whole experiment at once,
-            so that with one, every checkpoint would cost more the more trials there were before it.
-        retries: How often a failed trial is started again, from its last checkpoint.
+        retries: How often a failed trial is started again; what it goes on from is its own matter.
         exclusive: One trial at a time.
         verbose: Let Tune print its own tables.
         trial_name: Makes a trial's name.
+        stop: Ends the experiment early.
     """
-    if checkpoints is not None and checkpoints.num_to_keep == 1:
-        checkpoints = dataclasses.replace(checkpoints, num_to_keep=2)
     return tune.Tuner(
         tune.with_resources(trainable, dict(resources)),
         tune_config=tune.TuneConfig(
@@ -99,7 +94,8 @@ def make_tuner(
             storage_path=str(folder),
             callbacks=[*callbacks, _Forget()],
             failure_config=tune.FailureConfig(max_failures=retries),
-            checkpoint_config=checkpoints or tune.CheckpointConfig(checkpoint_at_end=False),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            stop=stop,
             verbose=1 if verbose else 0,
         ),
     )

@@ -3,14 +3,14 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
+from dwray.core import checkpoint
 from dwray.core.complexity import complexity
 from dwray.core.config import (
     MEMORY_FORMATS,
@@ -21,34 +21,20 @@ from dwray.core.config import (
     ProtocolConfig,
 )
 from dwray.core.data import ImageData, split
-from dwray.errors import DataError
+from dwray.core.savepoints import SavedStates
+from dwray.errors import DataError, RunError
 from dwray.results.progress import Listener, StageProgress
-from dwray.results.store import RunStore, write_atomically
+from dwray.results.store import ENDS, RunStore
 from dwray.results.table import Row
 from dwray.search.plan import pass_kinds, plan, search_epochs, training_protocols
 from dwray.spec import SweepSpec
-from dwray.tune.callbacks import RecordWriter, TimingReporter
+from dwray.storage import Storage, write_atomically
 from dwray.tune.cluster import check_fits, check_shared, nodes, smallest_node
-from dwray.tune.experiment import make_tuner
 from dwray.tune.protocol import check_protocol
+from dwray.tune.resuming import trial_key
 from dwray.tune.searcher import FixedTrials, LinearSearch
-from dwray.tune.trainables import CHECKPOINT_FILE, TRAINING_SETTINGS, TimeTrial, TrainTrial
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One Tune experiment of the sweep."""
-
-    name: str
-    trainable: Any
-    searcher: LinearSearch | FixedTrials
-    trials: int
-    resources: Mapping[str, float]
-    varies: Callable[[Trial], str]
-    describe: Callable[[Trial], Row]
-    checkpoints: tune.CheckpointConfig | None = None
-    exclusive: bool = False
-    """One trial at a time."""
+from dwray.tune.stage import Stage, run_stage
+from dwray.tune.trainables import TRAINING_SETTINGS, TimeTrial, TrainTrial
 
 
 class Sweep:
@@ -57,15 +43,24 @@ class Sweep:
     Args:
         spec: What to run.
         data: The images.
-        store: Where the records go.
+        store: Where the records go; what an earlier driver left there is not run again.
+        states: Where trainings save their states; every node reaches it.
         listen: Is told how it gets on.
         verbose: Let Tune print its own tables too.
     """
 
     def __init__(
-        self, spec: SweepSpec, data: ImageData, store: RunStore, listen: Listener, *, verbose: bool = False
+        self,
+        spec: SweepSpec,
+        data: ImageData,
+        store: RunStore,
+        states: Storage,
+        listen: Listener,
+        *,
+        verbose: bool = False,
     ) -> None:
-        self.spec, self.data, self.store, self.listen, self.verbose = spec, data, store, listen, verbose
+        self.spec, self.data, self.store, self.states = spec, data, store, states
+        self.listen, self.verbose = listen, verbose
         self.planned = {stage.stage: stage.trials for stage in plan(spec)}
         shape = (data.train.pixels.shape[3], *data.train.pixels.shape[1:3])
         self.columns = {contender: self._network_columns(contender, shape) for contender in spec.networks}
@@ -82,7 +77,8 @@ class Sweep:
         if gpus is None:
             gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes()) else 0.0
         self.trial_resources = {"cpu": resources.cpus_per_trial, "gpu": gpus}
-        check_shared(store.paths.trials)
+        if not states.remote:
+            check_shared(store.paths.trials)
         check_fits(self.trial_resources, "a trial", "cpus_per_trial", "gpus_per_trial")
         timing_gpus = resources.timing_gpus
         if timing_gpus is None:
@@ -158,8 +154,14 @@ class Sweep:
         self._run(
             Stage(
                 name="search",
-                trainable=tune.with_parameters(TrainTrial, splits=self.images),
+                trainable=self._training(),
                 searcher=searcher,
+                # One that failed lost its axis, and the search has gone on from there.
+                ended={
+                    row["trial_id"]: row[spec.search.metric] if row["status"] == "completed" else None
+                    for row in self.store.trials("search")
+                    if row["status"] in ENDS
+                },
                 trials=searcher.max_trials,
                 resources=self.trial_resources,
                 varies=varies,
@@ -169,8 +171,17 @@ class Sweep:
         )
         return winners
 
-    def train(self, winners: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
-        """Train the winners in full, with every seed; the weights of each contender's first completed seed."""
+    def _training(self) -> Any:
+        return tune.with_parameters(
+            TrainTrial, splits=self.images, states=self.states, save_minutes=self.spec.resources.save_minutes
+        )
+
+    def _done(self, stage: str) -> dict[str, float | None]:
+        """The trials of a stage that need no second try: those that failed may have one, now that it is resumed."""
+        return {row["trial_id"]: None for row in self.store.trials(stage) if row["status"] in ("completed", "diverged")}
+
+    def train(self, winners: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+        """Train the winners in full, with every seed; the saved state of each contender's first completed seed."""
         protocols = training_protocols(self.spec)
         configs = [
             self._training_config(contender, seed=seed, test=True, protocol=protocol, **changes)
@@ -189,31 +200,56 @@ class Sweep:
         def varies(trial: Trial) -> str:
             return ", ".join(filter(None, (f"seed={trial.config['seed']}", erratum(trial.config))))
 
-        every = self.spec.resources.checkpoint_every_epochs
-        results = self._run(
+        def weights_of(config: Mapping[str, Any]) -> bytes | None:
+            return self._weights(config, erratum(config))
+
+        # A training whose weights are lost or damaged goes on from what is sound, though its figures are known.
+        done = self._done("train")
+        for config in configs:
+            key = trial_key("train", config)
+            if self.store.trial(key).get("status") == "completed" and weights_of(config) is None:
+                del done[key]
+        self._run(
             Stage(
                 name="train",
-                trainable=tune.with_parameters(TrainTrial, splits=self.images),
+                trainable=self._training(),
                 searcher=FixedTrials(configs),
+                ended=done,
                 trials=len(configs),
                 resources=self.trial_resources,
                 varies=varies,
                 describe=lambda trial: {},
-                checkpoints=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=every, checkpoint_at_end=True),
             )
         )
-        weights: dict[str, Path] = {}
-        for result in results:
-            if result.error is None and result.checkpoint is not None and not result.metrics.get("diverged"):
-                contender, seed = result.config["contender"], result.config["seed"]
-                path = self.store.paths.weights(contender, seed, erratum(result.config))
-                with result.checkpoint.as_directory() as folder:
-                    write_atomically(path, (Path(folder) / CHECKPOINT_FILE).read_bytes())
-                if not erratum(result.config):
-                    weights.setdefault(contender, path)
+        weights: dict[str, bytes] = {}
+        for config in configs:
+            content = weights_of(config)
+            if content and not erratum(config):
+                weights.setdefault(config["contender"], content)
         return weights
 
-    def time(self, weights: Mapping[str, Path]) -> None:
+    def _weights(self, config: Mapping[str, Any], erratum: str) -> bytes | None:
+        """The state of a completed training, which is kept under a name that a person finds; None if none is sound."""
+        key = trial_key("train", config)
+        row = self.store.trial(key)
+        if row.get("status") != "completed":
+            return None
+        path = self.store.paths.weights(config["contender"], config["seed"], erratum)
+        saved = SavedStates(self.states.within(key), key)
+        for read in (path.read_bytes, saved.last_content):
+            try:
+                content = read()
+                checkpoint.check(content, where=str(path), identity=key, epochs_done=row["epochs_done"])
+            except (OSError, RunError):
+                continue
+            if not path.is_file() or path.read_bytes() != content:
+                write_atomically(path, content)
+                if self.store.mirror:
+                    self.store.mirror.put(path)
+            return content
+        return None
+
+    def time(self, weights: Mapping[str, bytes]) -> None:
         """The test-time protocol over all contenders; one that was not trained is timed as it is initialised."""
         timing = self.spec.timing
         if timing is None:
@@ -230,11 +266,13 @@ class Sweep:
             }
             for kind in pass_kinds(self.spec)
         ]
+        # Timed on another machine, with other threads say, a kind is another trial, which takes the place of the first.
+        self.store.drop_trials("time", keep={trial_key("time", config) for config in configs})
         contenders = {
             contender: (
                 self.spec.network_of(contender),
                 self.spec.width_of(contender),
-                weights[contender].read_bytes() if contender in weights else None,
+                weights.get(contender),
             )
             for contender in self.spec.networks
         }
@@ -252,6 +290,7 @@ class Sweep:
                 name="time",
                 trainable=tune.with_parameters(TimeTrial, splits=self.images, contenders=contenders),
                 searcher=FixedTrials(configs),
+                ended=self._done("time"),
                 trials=len(configs),
                 resources=self.timing_resources,
                 varies=varies,
@@ -286,49 +325,34 @@ class Sweep:
             if row["contender"] == contender and all(value in (row[axis], "auto") for axis, value in settings.items()):
                 self.store.update_trial(row["trial_id"], winner=True)
 
-    def _run(self, stage: Stage, found: Callable[[], tuple[str, ...]] = tuple) -> tune.ResultGrid:
+    def _run(self, stage: Stage, found: Callable[[], tuple[str, ...]] = tuple) -> None:
         began = time.monotonic()
-        self.listen(StageProgress(stage.name, self.planned[stage.name]))
-
-        def name(trial: Trial) -> str:
-            contender = trial.config.get("contender")
-            return f"{contender} {stage.varies(trial)}" if contender else stage.varies(trial)
-
-        def describe(trial: Trial) -> Row:
-            return {
-                "stage": stage.name,
-                "dataset": self.data.name,
-                "classes": len(self.data.classes),
-                "synthetic": self.data.synthetic,
-                **self.columns.get(trial.config.get("contender"), {}),
-                **{
-                    key: trial.config[key]
-                    for key in ("seed", *TRAINING_SETTINGS, *TRAINING_SWITCHES)
-                    if trial.config.get(key, "auto") != "auto"  # what it means, the trial will tell
-                },
-                **stage.describe(trial),
-            }
-
-        tuner = make_tuner(
-            stage.trainable,
-            stage.searcher,
-            name=stage.name,
-            folder=self.store.paths.tune,
-            trials=stage.trials,
-            resources=stage.resources,
-            callbacks=[RecordWriter(self.store, describe), TimingReporter(self.listen, varies=stage.varies)],
-            checkpoints=stage.checkpoints,
+        planned = self.planned[stage.name]
+        self.listen(StageProgress(stage.name, None if planned is None else planned - len(stage.ended)))
+        run_stage(
+            stage,
+            self.store,
+            self.listen,
+            describe=partial(self._describe, stage),
             retries=self.spec.resources.retries,
-            exclusive=stage.exclusive,
             verbose=self.verbose,
-            trial_name=name,
         )
-        results = tuner.fit()
-        # Ctrl-C makes Tune save its state, stop the trials and return as if all were well.
-        running = any(row["status"] == "running" for row in self.store.trials(stage.name))
-        if running or not stage.searcher.finished:
-            raise KeyboardInterrupt
         notes = found()
         self.store.flush()
         self.listen(StageProgress(stage.name, ended=True, seconds=time.monotonic() - began, notes=notes))
-        return results
+
+    def _describe(self, stage: Stage, trial: Trial) -> Row:
+        """The columns of a trial's row that are known when it starts."""
+        return {
+            "stage": stage.name,
+            "dataset": self.data.name,
+            "classes": len(self.data.classes),
+            "synthetic": self.data.synthetic,
+            **self.columns.get(trial.config.get("contender"), {}),
+            **{
+                key: trial.config[key]
+                for key in ("seed", *TRAINING_SETTINGS, *TRAINING_SWITCHES)
+                if trial.config.get(key, "auto") != "auto"  # what it means, the trial will tell
+            },
+            **stage.describe(trial),
+        }

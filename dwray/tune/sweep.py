@@ -2,16 +2,22 @@
 
 import dataclasses
 import json
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
+from types import FrameType
 
 from dwray.core.data import ImageData, load
-from dwray.paths import RunPaths
+from dwray.paths import STATES, RunPaths
+from dwray.results.lease import Lease
+from dwray.results.mirror import Mirror
 from dwray.results.progress import Listener
 from dwray.results.store import RunStore
 from dwray.results.table import Row
 from dwray.spec import SweepSpec
+from dwray.storage import Storage
 from dwray.tune.cluster import cluster
 from dwray.tune.stages import Sweep
 
@@ -31,16 +37,26 @@ def _in_background(work: Callable[[], ImageData]) -> Future[ImageData]:
 
 
 def run_sweep(
-    spec: SweepSpec, paths: RunPaths, listen: Listener, *, address: str | None = None, verbose: bool = False
+    spec: SweepSpec,
+    paths: RunPaths,
+    listen: Listener,
+    *,
+    address: str | None = None,
+    verbose: bool = False,
+    storage: Storage | None = None,
+    resume: bool = False,
 ) -> list[Row]:
     """Run a sweep's stages; its records are in ``paths`` then, and all along.
 
     Args:
         spec: What to run; its networks are known to the registry.
-        paths: An existing, empty run folder.
+        paths: An existing run folder: empty, or with the records to go on from.
         listen: Is told how it gets on.
         address: Of a Ray cluster; see ``cluster``.
         verbose: Let Ray and the trials speak.
+        storage: Where the run is kept if not in its folder alone: saved states there, and a copy of the records.
+        resume: Go on from the records that are there: trials that ended are not run again, others go on from their
+            saved states.
 
     Returns:
         The rows of the trials that failed.
@@ -48,10 +64,32 @@ def run_sweep(
     Raises:
         DataError: The images cannot be had, or are not what they should be; nothing was trained.
         SpecError: No node can hold a trial.
+        RunError: Another driver works on the run, its records or its storage cannot be read or written.
         UserError: The cluster cannot be reached.
-        KeyboardInterrupt: Somebody pressed Ctrl-C; Tune saved its state first.
+        KeyboardInterrupt: Somebody pressed Ctrl-C, or ended this process with SIGTERM.
     """
-    identity = {
+    kept = storage or Storage(paths.folder)
+    with Lease(kept), Mirror(paths, storage) if storage else nullcontext() as mirror:
+        store = RunStore(paths, identity_of(spec), mirror)
+        if resume:
+            store.take_up()
+        store.flush()
+        if mirror:
+            mirror.put_all()
+        # The images are read while Ray starts: each takes seconds.
+        reading = _in_background(lambda: load(spec.data))
+        try:
+            with cluster(address, verbose=verbose), _terminable():
+                sweep = Sweep(spec, reading.result(), store, kept.within(STATES), listen, verbose=verbose)
+                sweep.time(sweep.train(sweep.search()))
+        finally:
+            store.end()
+    return [row for stage in ("search", "train", "time") for row in store.trials(stage) if row["status"] == "failed"]
+
+
+def identity_of(spec: SweepSpec) -> dict[str, str]:
+    """What every file of a run says of it."""
+    return {
         "sweep": spec.name,
         "contenders": json.dumps(list(spec.networks)),
         "protocol": json.dumps(dataclasses.asdict(spec.protocol)),
@@ -59,14 +97,24 @@ def run_sweep(
         "compare_with": spec.compare_with or "",
         "target_accuracy_percent": "" if spec.target_accuracy_percent is None else str(spec.target_accuracy_percent),
     }
-    store = RunStore(paths, identity)
-    store.flush()
-    # The images are read while Ray starts: each takes seconds.
-    reading = _in_background(lambda: load(spec.data))
-    with cluster(address, verbose=verbose):
-        sweep = Sweep(spec, reading.result(), store, listen, verbose=verbose)
-        try:
-            sweep.time(sweep.train(sweep.search()))
-        finally:
-            store.end()
-    return [row for stage in ("search", "train", "time") for row in store.trials(stage) if row["status"] == "failed"]
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does, for a while. Only the main thread can arrange that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # Tune waits for SIGINT while it runs trials, and ends them in order.
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

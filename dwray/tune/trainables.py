@@ -2,16 +2,16 @@
 
 import dataclasses
 import platform
-import tempfile
+import random
+import time
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
 import torch
 from ray import tune
-from ray.tune.result import DONE, RESULT_DUPLICATE
+from ray.tune.result import DONE
 from torch import nn
 
 from dwray.core import checkpoint
@@ -23,16 +23,19 @@ from dwray.core.config import PLAIN_MODE, SWITCHES, ProtocolConfig, TrainingConf
 from dwray.core.data import Splits
 from dwray.core.environment import device_name
 from dwray.core.evaluation import evaluate
-from dwray.core.execution import lay_out_network, resolve
+from dwray.core.execution import lay_out_network
 from dwray.core.inference import Batches, batches_of, network_alone, time_passes, with_loader
 from dwray.core.modes import MODES, Mode, prepare, unavailable
 from dwray.core.networks import build
 from dwray.core.notebook_loader import NotebookImages
 from dwray.core.precision import full_float32
-from dwray.core.training import fit, start
+from dwray.core.savepoints import Pace, SavedStates
+from dwray.core.training import TrainingState, fit, settle, start
 from dwray.core.witness import Witness
+from dwray.storage import Storage, one_line
 
-CHECKPOINT_FILE = "state.pt"
+KEY = "trial_key"
+"""In the config of a trial: its name in the run, the same whenever and wherever it runs."""
 CEILING_SECONDS = 0.2
 """Spent by each worker on the device's ceilings, once, before its first training."""
 CHECK_IMAGES = 64
@@ -82,28 +85,40 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
     """One training; each step is an epoch. Its actor is used again for the next trial, with the images in place.
 
     The config holds the settings of TrainingConfig, the protocol's switches, and ``network``, ``width``, ``seed``,
-    ``threads`` and ``test`` (whether to score the test images at the end).
+    ``threads``, ``test`` (whether to score the test images at the end) and ``trial_key``. A trial goes on from the
+    latest sound state that was saved under its key, whoever saved it: that is how a retry and a resumed sweep go on,
+    and Tune's own checkpoints are not needed.
     """
 
-    def setup(self, config: dict[str, Any], splits: SplitsByTuning) -> None:
-        """Take the images and make the first trial's network."""
+    def setup(self, config: dict[str, Any], splits: SplitsByTuning, states: Storage, save_minutes: float) -> None:
+        """Take the images and make the first trial's network.
+
+        Args:
+            config: Of the first trial.
+            splits: References to the images.
+            states: Holds the saved states of all trials.
+            save_minutes: See :class:`~dwray.core.savepoints.Pace`.
+        """
         self.device = prepare_worker(config["threads"])
-        self.references = splits
+        self.references, self.states, self.pace = splits, states, Pace(save_minutes)
         self.protocol: ProtocolConfig | None = None
         self.networks: dict[tuple[str, float], nn.Module] = {}
         self.ceilings: Ceilings | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial in the same process."""
+        """Begin another trial in the same process, or go on with one."""
         protocol = ProtocolConfig(**{name: new_config[name] for name in SWITCHES})
         if protocol != self.protocol:
             self.protocol = protocol
             self.splits = _get_splits(self.references, protocol.tune_on_test_set)
             self.images = image_sets(self.splits, protocol, self.device)
         self.training = TrainingConfig(**{name: new_config[name] for name in TRAINING_SETTINGS})
-        self.execution = resolve(self.training, self.device, len(self.images["train"]))
-        self.state = start(self._network(new_config), self.training)
+        self.saved = SavedStates(self.states.within(new_config[KEY]), new_config[KEY])
+        self.state = self.saved.newest(partial(self._fresh_state, new_config))
+        self.unreported = self.state.epochs_done > 0
+        """The driver may not have heard of the epochs that a saved state brought along."""
+        self.execution = settle(self.state, self.training, self.device, len(self.images["train"]))
         self.score_test: bool = new_config["test"]
         self.roofline = self._roofline(new_config) if self.score_test else {}
         self.records = fit(
@@ -114,7 +129,14 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
             seed=new_config["seed"],
             protocol=protocol,
         )
+        self.pace.restart()
         return True
+
+    def _fresh_state(self, config: Mapping[str, Any]) -> TrainingState:
+        """At a training's start; what a network draws at random follows from the seed, too."""
+        random.seed(config["seed"])
+        torch.manual_seed(config["seed"])
+        return start(self._network(config), self.training)
 
     def _roofline(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """What a step has to do at the least, and what this device can do at most, as columns of a trial."""
@@ -153,11 +175,20 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
         return self.networks[key]
 
     def step(self) -> dict[str, Any]:
-        """One epoch; after the last one, the test images."""
-        record = next(self.records, None)
-        if record is None:  # restored from the checkpoint of its end: the last result was reported before
-            return {RESULT_DUPLICATE: True, DONE: True}
+        """One epoch; after the last one, the test images.
+
+        The first result after a saved state was taken up has the epochs before it, too, in ``earlier``. A state that
+        cannot be saved ends the trial, and the result says why in ``storage_error``: the sweep cannot go on so.
+        """
+        # There is no further epoch if the state was saved after the last one, and then its scores were lost.
+        record = next(self.records, None) or self.state.records[-1]
         result: dict[str, Any] = {**dataclasses.asdict(record), **where(self.device)}
+        if self.unreported:
+            result["earlier"] = [dataclasses.asdict(earlier) for earlier in self.state.records[:-1]]
+            self.unreported = False
+        if self.saved.problems:
+            result["warnings"] = self.saved.problems
+            self.saved.problems = []
         result["train_images"] = len(self.images["train"])
         result.update(self.roofline)
         result["precision"] = self.execution.precision
@@ -166,7 +197,20 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
         result[DONE] = record.diverged or self.state.epochs_done == self.training.epochs
         if result[DONE] and self.score_test and not record.diverged:
             result.update(self._final_scores())
+        try:
+            self._save(result[DONE], diverged=record.diverged)
+        except OSError as error:
+            result.update({"storage_error": f"{self.saved.storage}: {one_line(error)}", DONE: True})
         return result
+
+    def _save(self, ended: bool, *, diverged: bool) -> None:
+        """Save the state when it is time, and at the end where the weights are wanted."""
+        if ended and (diverged or not self.score_test):
+            self.saved.clear()
+        elif ended or self.pace.due:
+            began = time.monotonic()
+            self.saved.save(self.state)
+            self.pace.saved(began)
 
     def _final_scores(self) -> dict[str, Any]:
         """Of the trained network: the test images both ways, so that what batch norm's mode is worth is paired."""
@@ -181,14 +225,6 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
             "batch_statistics_test_accuracy_percent": otherwise.accuracy_percent,
             "train_set_accuracy_percent": train.accuracy_percent,
         }
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Save the training's state."""
-        checkpoint.save(Path(checkpoint_dir) / CHECKPOINT_FILE, self.state)
-
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
-        """Go on from a saved state."""
-        checkpoint.load(Path(checkpoint_dir) / CHECKPOINT_FILE, self.state)
 
 
 class TimeTrial(tune.Trainable):  # type: ignore[misc]
@@ -220,10 +256,7 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
                 seed=0,
             ).to(self.device)
             if weights is not None:
-                with tempfile.TemporaryDirectory() as folder:
-                    path = Path(folder) / CHECKPOINT_FILE
-                    path.write_bytes(weights)
-                    checkpoint.load(path, start(network, TrainingConfig()))
+                checkpoint.restore_weights(weights, network, where=f"the trained {label}")
             self.networks[label] = lay_out_network(network, config["memory_format"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

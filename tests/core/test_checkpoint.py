@@ -161,10 +161,10 @@ def test_garbage(contents: bytes, tmp_path: Path) -> None:
     "saved",
     [
         pytest.param([1, 2], id="list"),
-        pytest.param({"format": 2}, id="other format"),
+        pytest.param({"format": 1}, id="other format"),
         pytest.param({"network": {}, "optimizer": {}}, id="no format"),
-        pytest.param({"format": 1}, id="no contents"),
-        pytest.param({"format": 1, "network": 3, "optimizer": {}}, id="no network"),
+        pytest.param({"format": 2}, id="no contents"),
+        pytest.param({"format": 2, "network": 3, "optimizer": {}}, id="no network"),
     ],
 )
 def test_a_torch_file_that_is_no_checkpoint(saved: object, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_checkpoint_of_another_network(other: dict[str, Any], tmp_path: Path) 
 
 def test_a_file_cannot_run_code(tmp_path: Path) -> None:
     path, sprung = tmp_path / "state.pt", tmp_path / "sprung"
-    torch.save({"format": 1, "network": Trap(sprung)}, path)
+    torch.save({"format": 2, "network": Trap(sprung)}, path)
     assert problem(path, fresh()).startswith(f"{path}: no checkpoint, or damaged (")
     assert not sprung.exists()
 

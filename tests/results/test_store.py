@@ -12,7 +12,8 @@ from dwray.errors import RunError
 from dwray.paths import RunPaths
 from dwray.results.records import Records
 from dwray.results.schema import EPOCHS, SCHEMA_VERSION, TIMINGS, TRIALS, to_table
-from dwray.results.store import RunStore, read_parquet, write_atomically, write_parquet
+from dwray.results.store import RunStore, read_parquet, write_parquet
+from dwray.storage import write_atomically
 
 
 def test_every_file_has_its_schema_its_version_and_the_runs_identity(tmp_path: Path) -> None:

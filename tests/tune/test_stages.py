@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ray
 import torch
+from processes import trials_below
 from tiny import tiny
 
 from dwray.core.data import load_splits
@@ -172,25 +173,6 @@ def test_a_diverged_candidate_is_a_result_that_loses(ray_cluster: None, tmp_path
     assert records.of_stage("train")[0]["initial_lr"] == 0.05
 
 
-def worker_processes() -> list[int]:
-    """Processes of training actors below this process."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        pid = int(stat.parent.name)
-        try:
-            if b"ray::TrainTrial" not in (stat.parent / "cmdline").read_bytes():
-                continue
-            parents = [pid]
-            while parents[-1] > 1:
-                fields = Path(f"/proc/{parents[-1]}/stat").read_text().rpartition(")")[2].split()
-                parents.append(int(fields[1]))
-        except OSError:  # it ended while we looked
-            continue
-        if os.getpid() in parents:
-            found.append(pid)
-    return found
-
-
 def test_a_killed_worker_is_retried_from_its_checkpoint_with_the_same_bits(
     ray_cluster: None, whole: Whole, tmp_path: Path
 ) -> None:
@@ -200,7 +182,7 @@ def test_a_killed_worker_is_retried_from_its_checkpoint_with_the_same_bits(
         training={"epochs": 6, "batch_size": 32, "initial_lr": 0.05},
         seeds=[3],
         timing=None,
-        resources={"gpus_per_trial": 0, "checkpoint_every_epochs": 2, "retries": 1},
+        resources={"gpus_per_trial": 0, "save_minutes": 0},
     )
     undisturbed, _, _ = sweep(spec, tmp_path / "a")
     killed: list[int] = []
@@ -209,7 +191,7 @@ def test_a_killed_worker_is_retried_from_its_checkpoint_with_the_same_bits(
         def append(self, progress: TrialProgress | StageProgress) -> None:
             super().append(progress)
             if isinstance(progress, TrialProgress) and progress.iteration == 4 and not killed:
-                killed.extend(worker_processes())
+                killed.extend(trials_below(os.getpid()))
                 for pid in killed:
                     os.kill(pid, signal.SIGKILL)
 

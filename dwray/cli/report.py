@@ -1,0 +1,53 @@
+"""``dwray report``: the tables and the page of a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dwray.paths import RunPaths
+    from dwray.results.records import Records
+    from dwray.results.table import Table
+
+
+@click.command(epilog=EPILOG)
+@click.argument("run")
+@RUNS_DIR
+@click.option("--open", "open_page", is_flag=True, help="Show the report in a browser.")
+@JSON
+@click.option("-q", "--quiet", is_flag=True, help="Print only the report's file, and errors.")
+def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool) -> None:
+    """Make the tables of RUN again, from its Parquet files alone.
+
+    RUN is the folder of a run, SWEEP/RUN-ID, or the name of a sweep: its latest run.
+    """
+    from rich.console import Console
+
+    from dwray.paths import RunPaths
+    from dwray.report.documents import write_report
+
+    paths = RunPaths.find(run, runs_dir)
+    records, tables = write_report(paths)
+    if as_json:
+        print_json({"run": str(paths.folder), "tables": {table.name: table.data() for table in tables}})
+    elif quiet:
+        click.echo(paths.html)
+    else:
+        print_report(Console(), paths, records, tables)
+    if open_page:
+        click.launch(paths.html.as_uri())
+
+
+def print_report(console: "Console", paths: "RunPaths", records: "Records", tables: "list[Table]") -> None:
+    """The tables, what failed, and where the page is."""
+    from dwray.report.terminal import print_failures, print_provenance, print_tables
+
+    print_provenance(console, records)
+    print_tables(console, tables)
+    print_failures(console, records.failed)
+    console.print(f"\nreport: {paths.html}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,88 @@
+"""Which run a user means, here or in storage."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dwray.errors import RunError
+from dwray.paths import RunPaths
+from dwray.storage import Storage
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A sweep or a run: nothing that leads out of its folder."""
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A run's folder on this machine, and the storage that keeps it, if that is another place."""
+
+    paths: RunPaths
+    storage: Storage | None
+
+    @property
+    def name(self) -> str:
+        """What to give to ``dwray resume``, anywhere."""
+        return str(self.storage or self.paths.folder)
+
+    def discard_unless_begun(self) -> bool:
+        """Remove the run, unless it has trials; whether it was removed."""
+        from dwray.results.records import Records
+
+        if self.paths.trials.is_file() and Records.read(self.paths).trials:
+            return False
+        self.paths.discard()
+        if self.storage:
+            for name in self.storage.names():
+                self.storage.delete(name)
+        return True
+
+
+def new_run(sweep: str, runs_dir: Path, storage: str | None) -> KeptRun:
+    """Make the folder of a new run.
+
+    Args:
+        sweep: The sweep's name.
+        runs_dir: Folder of all runs, if storage is no folder.
+        storage: A folder of all runs, or a URI; None is runs_dir.
+
+    Raises:
+        RunError: The storage cannot be written.
+    """
+    from dwray.results.store import write_json
+
+    if storage is None or "://" not in storage:
+        return KeptRun(RunPaths.create(Path(storage) if storage else runs_dir, sweep), None)
+    Storage(storage).check_writable()
+    paths = RunPaths.create(runs_dir, sweep)
+    kept = Storage(storage).within(f"{sweep}/{paths.run_id}")
+    write_json(paths.storage, {"location": kept.location})
+    return KeptRun(paths, kept)
+
+
+def find_run(run: str, runs_dir: Path) -> KeptRun:
+    """The run that a user means: a folder, ``SWEEP/RUN-ID``, a sweep's name for its latest run, or a URI.
+
+    A run that is kept in storage is fetched from there: another machine may have gone on with it.
+
+    Raises:
+        RunError: There is none, or it cannot be read.
+    """
+    from dwray.results.mirror import fetch
+
+    if "://" not in run:
+        paths = RunPaths.find(run, runs_dir)
+        if not paths.storage.is_file():
+            return KeptRun(paths, None)
+        try:
+            storage = Storage(json.loads(paths.storage.read_text())["location"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{paths.storage}: does not say where the run is kept; delete it if it is here") from error
+    else:
+        storage = Storage(run)
+        sweep, run_id = storage.location.partition("?")[0].rsplit("/", 2)[1:]
+        if not all(NAME.fullmatch(name) for name in (sweep, run_id)):
+            raise RunError(f"{run}: is not the location of a run: .../SWEEP/RUN-ID")
+        paths = RunPaths((runs_dir / sweep / run_id).absolute())
+    fetch(storage, paths)
+    return KeptRun(paths, storage)

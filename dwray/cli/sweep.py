@@ -1,0 +1,184 @@
+"""``dwray sweep`` and ``dwray resume``: run a sweep to its report."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dwray.cli.options import DRIVER, EPILOG, RUNS_DIR, SWEEP, print_json
+from dwray.cli.plan import print_plan, resolve_sweep
+from dwray.cli.report import print_report
+from dwray.cli.runs import KeptRun, find_run, new_run
+from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, UserError
+
+if TYPE_CHECKING:
+    from dwray.spec import SweepSpec
+
+
+@click.command(epilog=EPILOG)
+@SWEEP
+@RUNS_DIR
+@click.option(
+    "--storage",
+    envvar="DWRAY_STORAGE",
+    metavar="FOLDER|URI",
+    help="Where the run is kept: a folder that all nodes share (then runs lie there), or s3://BUCKET/PREFIX, "
+    "gs://BUCKET/PREFIX. By default --runs-dir.",
+)
+@click.option("--dry-run", is_flag=True, help="Validate and print the plan; start nothing.")
+@DRIVER
+@click.pass_context
+def sweep(
+    context: click.Context,
+    sweep: str,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    runs_dir: Path,
+    storage: str | None,
+    dry_run: bool,
+    address: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Search, train, time and report: the sweep NAME (digits, cifar10, ...) or a sweep FILE."""
+    spec = resolve_sweep(sweep, overrides, seed)
+    if dry_run:
+        print_plan(spec, as_json)
+        return
+    import yaml
+
+    from dwray.core.environment import environment
+    from dwray.core.precision import full_float32
+    from dwray.results.store import write_json
+    from dwray.spec import to_plain
+    from dwray.storage import write_atomically
+
+    run = new_run(spec.name, runs_dir, storage)
+    write_atomically(run.paths.sweep, yaml.safe_dump(to_plain(spec), sort_keys=False).encode())
+    full_float32()  # as the trials compute, so that the record says what they did
+    write_json(run.paths.environment, environment())
+    _drive(context, run, spec, resumed=False, address=address, as_json=as_json, quiet=quiet, verbose=verbose)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("run")
+@RUNS_DIR
+@DRIVER
+@click.pass_context
+def resume(
+    context: click.Context,
+    run: str,
+    runs_dir: Path,
+    address: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Go on with RUN where it stopped, was killed or failed: to the same results as if it had not.
+
+    What ended is not run again; a training goes on from its last saved state. RUN is the folder of a run, SWEEP/RUN-ID,
+    the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
+    """
+    import json
+
+    from dwray.core.environment import environment
+    from dwray.core.precision import full_float32
+    from dwray.errors import RunError
+    from dwray.results.store import write_json
+    from dwray.sweepfile import resolve
+
+    kept = find_run(run, runs_dir)
+    if not kept.paths.sweep.is_file():
+        raise RunError(f"{kept.paths.sweep}: there is no such file, and without it nothing says what to run")
+    spec = resolve(str(kept.paths.sweep), ())
+    full_float32()
+    try:
+        before = json.loads(kept.paths.environment.read_text())
+        before.setdefault("resumed", []).append(environment())
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunError(f"{kept.paths.environment}: cannot be read as JSON ({error})") from error
+    write_json(kept.paths.environment, before)
+    _drive(context, kept, spec, resumed=True, address=address, as_json=as_json, quiet=quiet, verbose=verbose)
+
+
+def _drive(
+    context: click.Context,
+    run: KeptRun,
+    spec: "SweepSpec",
+    *,
+    resumed: bool,
+    address: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Run what is left of a sweep, and print what came of it."""
+    from rich.console import Console
+
+    from dwray.report.display import display
+    from dwray.report.documents import write_report
+    from dwray.tune.sweep import run_sweep
+
+    # A file of its own: sys.stdout is redirected while torchvision downloads in another thread.
+    console = Console(file=sys.stderr if as_json else sys.stdout)
+    paths = run.paths
+    if not quiet:
+        console.print(f"run {paths.folder}", soft_wrap=True, highlight=False, markup=False)
+    try:
+        with display(console, quiet=quiet) as listen:
+            failed = run_sweep(
+                spec, paths, listen, address=address, verbose=verbose, storage=run.storage, resume=resumed
+            )
+    except KeyboardInterrupt:
+        click.echo(
+            f"\ninterrupted; to go on: dwray resume {run.name}; what was measured so far: dwray report {paths.folder}",
+            err=True,
+        )
+        context.exit(EXIT_INTERRUPTED)
+    except UserError as error:
+        if not resumed and run.discard_unless_begun():
+            raise
+        _tell(error, run)
+        context.exit(error.exit_code)
+    except OSError as error:
+        _tell(error, run)
+        context.exit(EXIT_FAILED)
+    records, tables = write_report(paths)
+    if run.storage:
+        from dwray.results.mirror import Mirror
+
+        with Mirror(paths, run.storage) as mirror:
+            mirror.put_all()
+    if as_json:
+        print_json(
+            {
+                "run": str(paths.folder),
+                "tables": {table.name: table.data() for table in tables},
+                "failed": [{key: row[key] for key in ("stage", "trial", "error")} for row in failed],
+            }
+        )
+    elif quiet:
+        from dwray.report.terminal import print_failures
+
+        click.echo(paths.folder)
+        print_failures(Console(stderr=True), records.failed)
+    else:
+        print_report(console, paths, records, tables)
+    disturbed = records.disturbed_timings
+    if disturbed:
+        click.echo(
+            f"dwray: {len(disturbed)} of the timings were not alone on their device: {disturbed[0]['disturbance']}; "
+            "end what else runs there and sweep again (timings.parquet marks them in its column exclusive)",
+            err=True,
+        )
+    if failed:
+        context.exit(EXIT_TRIALS_FAILED)
+    if disturbed:
+        context.exit(EXIT_NOT_EXCLUSIVE)
+
+
+def _tell(error: Exception, run: KeptRun) -> None:
+    """What ended a run that has begun, in a line, and how to go on."""
+    click.echo(f"dwray: {error}; to go on once that is mended: dwray resume {run.name}", err=True)

@@ -1,0 +1,47 @@
+"""The processes of a sweep, as /proc shows them."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def ancestors(process: Path) -> list[Path]:
+    """A process (a folder of /proc) and those above it."""
+    found = []
+    while process.name not in ("0", "1"):
+        found.append(process)
+        parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+        process = process.parent / parent
+    return found
+
+
+def trials_below(driver: int) -> list[int]:
+    """Process ids of the actors that train for a driver."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            name = (process / "cmdline").read_bytes()
+            # Ray names an actor by its class, or by what it does.
+            of_training = name.startswith((b"ray::TrainTrial", b"ray::ResourceTrainable"))
+            if of_training and str(driver) in [each.name for each in ancestors(process)]:
+                found.append(int(process.name))
+    return found
+
+
+def kill_all_in(folder: Path) -> None:
+    """Kill the processes that were started in a folder, which a test made for a driver, and wait for their end."""
+    ends = time.monotonic() + 30
+    while left := [process for process in Path("/proc").glob("[0-9]*") if _works_in(process, folder)]:
+        assert time.monotonic() < ends, left
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
+        time.sleep(0.1)
+
+
+def _works_in(process: Path, folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return (process / "cwd").readlink() == folder
+    return False

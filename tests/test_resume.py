@@ -1,0 +1,267 @@
+"""Runs that are stopped, killed and starved, and go on: to the same records as a run that nothing happened to."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from object_store import KEY, SECRET, ObjectStore
+from processes import kill_all_in, trials_below
+from same import assert_same_results
+from tiny import TINY
+
+from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE
+from dwray.paths import RunPaths
+
+pytestmark = pytest.mark.slow
+
+COMMAND = [sys.executable, "-m", "dwray"]
+WELL = (0, EXIT_NOT_EXCLUSIVE)
+SWEEP = {
+    **TINY,
+    "training": {"epochs": 6, "batch_size": 32, "initial_lr": 0.05},
+    "search": {"epochs": 3, "axes": {"initial_lr": [0.01, 0.05], "lr_decay": [0.9, 0.95]}},
+    "timing": {"batch_sizes": [32, 16], "sets": ["test"], "passes": 2},
+    "resources": {"gpus_per_trial": 0, "save_minutes": 0},
+}
+
+
+class Driver:
+    """A ``dwray`` that runs a sweep, to be disturbed."""
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / f"log-{len(list(folder.glob('log-*')))}"
+        with self.log.open("wb") as log:
+            # A shell that runs its jobs in the background ignores SIGINT, and its children inherit that.
+            self.process = subprocess.Popen(
+                ["env", "--default-signal=INT", *COMMAND, *arguments], cwd=folder, stdout=log, stderr=log
+            )
+
+    def wait_until(self, happened: Callable[[], bool], seconds: float = 120) -> None:
+        ends = time.monotonic() + seconds
+        while not happened():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < ends, self.log.read_text()
+            time.sleep(0.05)
+
+    def said(self, text: str, times: int = 1) -> Callable[[], bool]:
+        return lambda: self.log.read_text().count(text) >= times
+
+    def end(self, number: int | None = None) -> int:
+        if number is not None:
+            self.process.send_signal(number)
+        code = self.process.wait(240)
+        if number == signal.SIGKILL:
+            kill_all_in(self.folder)  # Ray's servers, which end by themselves in their time
+        return code
+
+
+def write_sweep(folder: Path, **changes: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**SWEEP, **changes}))
+    return path
+
+
+def the_run(folder: Path) -> Path:
+    (run,) = (folder / "runs" / "tiny").iterdir()
+    return run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_sweep(folder)
+    driver = Driver("sweep", "tiny.yaml", folder=folder)
+    assert driver.end() in WELL, driver.log.read_text()
+    return the_run(folder)
+
+
+def test_killed_in_each_stage_and_resumed_it_has_the_same_results(tmp_path: Path, undisturbed: Path) -> None:
+    write_sweep(tmp_path)
+    driver = Driver("sweep", "tiny.yaml", folder=tmp_path)
+    # In the search: a worker, then the driver itself.
+    driver.wait_until(driver.said("running, epoch 2/3"))
+    workers = trials_below(driver.process.pid)
+    assert workers
+    os.kill(workers[0], signal.SIGKILL)
+    driver.wait_until(driver.said("retrying"))
+    driver.wait_until(driver.said("completed", 3))
+    assert driver.end(signal.SIGKILL) == -signal.SIGKILL
+    run = the_run(tmp_path)
+
+    # In the training: SIGTERM, as a cluster's job runner sends it.
+    driver = Driver("resume", "tiny", folder=tmp_path)
+    driver.wait_until(driver.said("train: started"))
+    driver.wait_until(driver.said("running, epoch 3/6"))
+    assert driver.end(signal.SIGTERM) == EXIT_INTERRUPTED
+    assert f"to go on: dwray resume {run}" in driver.log.read_text()
+
+    # Killed while it trains, with the newest states torn.
+    driver = Driver("resume", str(run), folder=tmp_path)
+    driver.wait_until(driver.said("running, epoch 5/6"))
+    assert driver.end(signal.SIGKILL) == -signal.SIGKILL
+    for states in (run / "states").iterdir():
+        for newest in sorted(states.iterdir())[-1:]:
+            newest.write_bytes(newest.read_bytes()[:1000])
+
+    # In the timing: Ctrl-C.
+    driver = Driver("resume", f"tiny/{run.name}", folder=tmp_path)
+    driver.wait_until(driver.said("test set, batch 32, with loader: completed"))
+    assert driver.end(signal.SIGINT) == EXIT_INTERRUPTED
+    assert "its checksum is not the one in its name" in driver.log.read_text()
+
+    driver = Driver("resume", "tiny", folder=tmp_path)
+    assert driver.end() in WELL, driver.log.read_text()
+    assert_same_results(run, undisturbed)
+    assert (run / "report.html").is_file()
+    assert len(json.loads((run / "environment.json").read_text())["resumed"]) == 4
+
+    # Nothing is left to do: the report again, in the time that it takes to start.
+    before = pq.read_table(run / "trials.parquet")
+    driver = Driver("resume", "tiny", folder=tmp_path)
+    assert driver.end() in WELL
+    assert pq.read_table(run / "trials.parquet") == before
+
+
+def test_the_search_takes_the_same_way_wherever_it_was_stopped(tmp_path: Path, undisturbed: Path) -> None:
+    """A run cut down to what was known at some moment goes on to the same candidates and the same winner."""
+    from dwray.results.schema import EPOCHS, TRIALS
+    from dwray.results.store import read_parquet, write_parquet
+
+    write_sweep(tmp_path)
+    run = tmp_path / "runs" / "tiny" / undisturbed.name
+    shutil.copytree(undisturbed, run)
+    paths = RunPaths(run)
+    trials, epochs = read_parquet(paths.trials, TRIALS), read_parquet(paths.epochs, EPOCHS)
+    metadata = pq.read_schema(paths.trials).metadata
+    known = [index for index, row in enumerate(trials.to_pylist()) if row["stage"] == "search"][1:4]
+    write_parquet(paths.trials, trials.take(known).replace_schema_metadata(metadata))
+    kept = set(trials.take(known).column("trial_id").to_pylist())
+    rows = [index for index, row in enumerate(epochs.to_pylist()) if row["trial_id"] in kept]
+    write_parquet(paths.epochs, epochs.take(rows).replace_schema_metadata(metadata))
+    shutil.rmtree(run / "states")
+    driver = Driver("resume", "tiny", folder=tmp_path)
+    assert driver.end() in WELL, driver.log.read_text()
+    assert_same_results(run, undisturbed)
+    log = driver.log.read_text()
+    assert log.count("running, epoch 1/3") == 3, "three of six candidates were known"
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a disk to fill needs the right to mount one")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path: Path, undisturbed: Path) -> None:
+    write_sweep(tmp_path)
+    with small_disk(tmp_path / "runs", "4m") as disk:
+        driver = Driver("sweep", "tiny.yaml", folder=tmp_path)
+        driver.wait_until(driver.said("train: started"))
+        with (disk / "ballast").open("wb") as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(b"\0" * 4096)
+                ballast.flush()
+        assert driver.end() == EXIT_FAILED, driver.log.read_text()
+        lines = [line for line in driver.log.read_text().splitlines() if line.startswith("dwray: ")]
+        assert len(lines) == 1
+        assert "No space left on device" in lines[0]
+        assert "dwray resume" in lines[0]
+        assert "Traceback" not in driver.log.read_text()
+        (disk / "ballast").unlink()
+        driver = Driver("resume", "tiny", folder=tmp_path)
+        assert driver.end() in WELL, driver.log.read_text()
+        assert_same_results(the_run(tmp_path), undisturbed)
+
+
+def test_the_machine_is_lost_and_the_run_goes_on_from_the_object_store(
+    tmp_path: Path, undisturbed: Path, object_store: ObjectStore
+) -> None:
+    bucket = object_store.new_bucket()
+    write_sweep(tmp_path / "first")
+    driver = Driver("sweep", "tiny.yaml", "--storage", f"{bucket}/runs", folder=tmp_path / "first")
+    driver.wait_until(driver.said("train: started"))
+    with object_store.away():  # for longer than an epoch takes
+        time.sleep(10)
+    driver.wait_until(driver.said("running, epoch 4/6"))
+    time.sleep(3)  # the records follow within seconds
+    driver.end(signal.SIGKILL)
+    run_id = the_run(tmp_path / "first").name
+    shutil.rmtree(tmp_path / "first")
+
+    second = tmp_path / "second"
+    second.mkdir()
+    driver = Driver("resume", f"{bucket}/runs/tiny/{run_id}", folder=second)
+    assert driver.end() in WELL, driver.log.read_text()
+    assert "Traceback" not in driver.log.read_text()
+    assert_same_results(the_run(second), undisturbed)
+    # All of it is in the object store, and nothing there or here knows the keys.
+    third = tmp_path / "third"
+    third.mkdir()
+    shown = Driver("report", f"{bucket}/runs/tiny/{run_id}", folder=third)
+    assert shown.end() == 0, shown.log.read_text()
+    assert_same_results(the_run(third), undisturbed)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert KEY.encode() not in content
+            assert SECRET.encode() not in content
+
+
+def test_two_drivers_on_one_run(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    driver = Driver("sweep", "tiny.yaml", folder=tmp_path)
+    driver.wait_until(driver.said("completed"))
+    second = subprocess.run(
+        [*COMMAND, "resume", "tiny"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert second.returncode == EXIT_FAILED
+    assert second.stderr.count("\n") == 1
+    assert "another dwray works on this run" in second.stderr
+    assert driver.end(signal.SIGINT) == EXIT_INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda run: (run / "sweep.yaml").unlink(), "sweep.yaml: there is no such file"),
+        (lambda run: (run / "sweep.yaml").write_text("networks: ["), "sweep.yaml"),
+        (lambda run: (run / "epochs.parquet").write_bytes(b"PAR1"), "epochs.parquet: cannot be read as Parquet"),
+        (lambda run: (run / "environment.json").write_text("{"), "environment.json: cannot be read as JSON"),
+        (lambda run: (run / "storage.json").write_text("[]"), "storage.json: does not say where the run is kept"),
+    ],
+)
+def test_a_run_that_is_spoilt_is_one_line(
+    tmp_path: Path, undisturbed: Path, spoil: Callable[[Path], Any], said: str
+) -> None:
+    run = tmp_path / "runs" / "tiny" / undisturbed.name
+    shutil.copytree(undisturbed, run)
+    spoil(run)
+    tried = subprocess.run(
+        [*COMMAND, "resume", "tiny", "-q"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert tried.returncode in (1, 2)
+    assert said in tried.stderr
+    assert "Traceback" not in tried.stderr
+    (line,) = [line for line in tried.stderr.splitlines() if line.startswith("dwray:")]
+    assert said in line
