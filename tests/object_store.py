@@ -37,10 +37,15 @@ class Door:
             if self.shut:
                 outer.close()
                 continue
-            inner = socket.create_connection(("127.0.0.1", self._to))
+            threading.Thread(target=self._join, args=(outer,), daemon=True).start()
+
+    def _join(self, outer: socket.socket) -> None:
+        with outer, socket.create_connection(("127.0.0.1", self._to)) as inner:
             self._pairs.append((outer, inner))
-            for a, b in ((outer, inner), (inner, outer)):
-                threading.Thread(target=self._copy, args=(a, b), daemon=True).start()
+            back = threading.Thread(target=self._copy, args=(inner, outer), daemon=True)
+            back.start()
+            self._copy(outer, inner)
+            back.join()
 
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 import pytest
@@ -39,6 +39,8 @@ SWEEP = {
 class Driver:
     """A ``dwray`` that runs a sweep, to be disturbed."""
 
+    all: ClassVar[list["Driver"]] = []
+
     def __init__(self, *arguments: str, folder: Path) -> None:
         self.folder = folder
         self.log = folder / f"log-{len(list(folder.glob('log-*')))}"
@@ -47,6 +49,8 @@ class Driver:
             self.process = subprocess.Popen(
                 ["env", "--default-signal=INT", *COMMAND, *arguments], cwd=folder, stdout=log, stderr=log
             )
+
+        self.all.append(self)
 
     def wait_until(self, happened: Callable[[], bool], seconds: float = 120) -> None:
         ends = time.monotonic() + seconds
@@ -65,6 +69,15 @@ class Driver:
         if number == signal.SIGKILL:
             kill_all_in(self.folder)  # Ray's servers, which end by themselves in their time
         return code
+
+
+@pytest.fixture(autouse=True)
+def _no_driver_is_left() -> Iterator[None]:
+    yield
+    while Driver.all:
+        driver = Driver.all.pop()
+        if driver.process.poll() is None:  # the test has failed
+            driver.end(signal.SIGKILL)
 
 
 def write_sweep(folder: Path, **changes: Any) -> Path:
@@ -175,13 +188,12 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path: Path, undisturbed: Path) -> None:
     write_sweep(tmp_path)
-    with small_disk(tmp_path / "runs", "4m") as disk:
+    with small_disk(tmp_path / "runs", "40m") as disk:
         driver = Driver("sweep", "tiny.yaml", folder=tmp_path)
         driver.wait_until(driver.said("train: started"))
-        with (disk / "ballast").open("wb") as ballast, contextlib.suppress(OSError):
+        with (disk / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
             while True:
                 ballast.write(b"\0" * 4096)
-                ballast.flush()
         assert driver.end() == EXIT_FAILED, driver.log.read_text()
         lines = [line for line in driver.log.read_text().splitlines() if line.startswith("dwray: ")]
         assert len(lines) == 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
+from dwray.cli.runs import find_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
 def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool) -> None:
     """Make the tables of RUN again, from its Parquet files alone.
 
-    RUN is the folder of a run, SWEEP/RUN-ID, or the name of a sweep: its latest run.
+    RUN is the folder of a run, SWEEP/RUN-ID, the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
     """
     from rich.console import Console
 
-    from dwray.paths import RunPaths
     from dwray.report.documents import write_report
 
-    paths = RunPaths.find(run, runs_dir)
+    paths = find_run(run, runs_dir).paths
     records, tables = write_report(paths)
     if as_json:
         print_json({"run": str(paths.folder), "tables": {table.name: table.data() for table in tables}})

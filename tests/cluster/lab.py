@@ -1,8 +1,8 @@
 """Several hosts on one machine: namespaces with a network, processes and a disk of their own, that are reached by SSH.
 
 They are what a cluster launcher needs: addresses, SSH, a root user. Power can be cut, and so can cables. Linux, root,
-``iproute2``, ``openssh-server`` and ``rsync``. Nothing stays: the kernel takes a host apart when its first process ends,
-and that ends with this process, whatever happens.
+``iproute2``, ``openssh-server`` and ``rsync``. Nothing stays: the kernel takes a host apart when its first process
+ends, and that ends with this process, whatever happens.
 """
 
 import os
@@ -76,6 +76,7 @@ class Lab:
     switch: subprocess.Popen[bytes]
     variables: dict[str, str] = field(default_factory=dict)
     hosts: dict[str, Host] = field(default_factory=dict)
+    _served: dict[str, list["subprocess.Popen[bytes]"]] = field(default_factory=dict)
 
     def address(self, name: str) -> str:
         """Of a host, with power or without."""
@@ -88,8 +89,11 @@ class Lab:
         disk.mkdir(exist_ok=True)
         with (self.folder / f"{name}.log").open("ab") as log:
             boot = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "unshare", "-n", "-m", "-p", "-u", "-i", "--fork", "--kill-child"]
-                + ["bash", str(BOOT), name, str(self.folder), str(disk), str(PYTHON)],
+                [
+                    *("setpriv", "--pdeathsig", "KILL"),
+                    *("unshare", "-n", "-m", "-p", "-u", "-i", "--fork", "--kill-child"),
+                    *("bash", str(BOOT), name, str(self.folder), str(disk), str(PYTHON)),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -97,7 +101,9 @@ class Lab:
         children = Path(f"/proc/{boot.pid}/task/{boot.pid}/children")
         wait_until(lambda: bool(children.read_text().split()), 10, f"{name} has a first process")
         host = Host(name, self.address(name), boot, int(children.read_text().split()[0]))
-        self._in_switch("ip", "link", "add", host.cable, "type", "veth", "peer", "name", "eth0", "netns", str(host.init))
+        self._in_switch(
+            "ip", "link", "add", host.cable, "type", "veth", "peer", "name", "eth0", "netns", str(host.init)
+        )
         self._in_switch("ip", "link", "set", host.cable, "master", "lan", "up")
         network = ["nsenter", "-t", str(host.init), "-n"]
         for command in (
@@ -115,8 +121,9 @@ class Lab:
         """All of a host's processes end at once; its disk is lost, and nobody is told."""
         host = self.hosts.pop(name)
         self._in_switch("ip", "link", "delete", host.cable)
-        host.boot.kill()
-        host.boot.wait(10)
+        for process in (host.boot, *self._served.pop(name, [])):
+            process.kill()
+            process.wait(10)
 
     def cut(self, name: str) -> None:
         """Pull a host's network cable."""
@@ -151,10 +158,12 @@ class Lab:
         assert done.returncode == 0 or not check, f"{' '.join(command)} on {name}: {done.stdout}"
         return done.stdout
 
-    def serve(self, name: str, *command: str) -> None:
-        """Start a command on a host that goes on until the host ends."""
-        with (self.folder / f"{name}.log").open("ab") as log:
-            subprocess.Popen(self.command(name, *command), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    def begin(self, name: str, *command: str, log: Path | None = None) -> "subprocess.Popen[bytes]":
+        """Start a command on a host that may go on until the host ends."""
+        with (log or self.folder / f"{name}.log").open("ab") as out:
+            process = subprocess.Popen(self.command(name, *command), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        self._served.setdefault(name, []).append(process)
+        return process
 
     def _in_switch(self, *command: str) -> None:
         subprocess.run(["nsenter", "-t", str(self.switch.pid), "-n", *command], check=True)

@@ -3,11 +3,11 @@
 A single sweep on a single machine says what must come out.
 """
 
-import json
-import shutil
+import itertools
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,14 @@ SECRET = "lab-secret-0123456789abcdef"
 CREDENTIALS = f"[default]\naws_access_key_id = lab-key\naws_secret_access_key = {SECRET}\n"
 DETECTION_SECONDS = 15
 
+WATCH = """
+import time, ray
+ray.init("auto", log_to_driver=False)
+while True:
+    print("ALIVE", *(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))
+    time.sleep(0.3)
+"""
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
@@ -37,9 +45,9 @@ pytestmark = [
 
 SWEEP: dict[str, Any] = {
     **TINY,
-    "data": {"source": "digits", "max_train_images": 600, "max_test_images": 60},
-    "training": {"epochs": 12, "batch_size": 32, "initial_lr": 0.05},
-    "search": {"epochs": 4, "axes": {"initial_lr": [0.01, 0.05]}},
+    "data": {"source": "digits", "max_train_images": 400, "max_test_images": 60},
+    "training": {"epochs": 8, "batch_size": 32, "initial_lr": 0.05},
+    "search": {"epochs": 3, "axes": {"initial_lr": [0.01, 0.05]}},
     "resources": {"gpus_per_trial": 0, "save_minutes": 0},
 }
 
@@ -67,6 +75,8 @@ class Cluster:
     sweep: Path
     expected: Path
     """The run that a single machine made."""
+    watch: Path
+    """Who is alive, by the head."""
 
     def exec(self, command: str, **options: Any) -> str:
         """A command on the head, over SSH."""
@@ -74,32 +84,24 @@ class Cluster:
 
     def alive(self) -> set[str]:
         """The workers that the head takes for alive."""
-        script = (
-            "import logging, ray; ray.init('auto', logging_level=logging.ERROR); "
-            "print('ALIVE', *(node['NodeManagerAddress'] for node in ray.nodes() if node['Alive']))"
-        )
-        said = self.lab.run(HEAD, "python", "-W", "ignore", "-c", script, RAY_AUTH_MODE="token")
-        (line,) = [line for line in said.splitlines() if line.startswith("ALIVE")]
-        return {name for name in WORKERS if ADDRESSES[name] in line.split()}
+        lines = [line for line in self.watch.read_text().splitlines()[:-1] if line.startswith("ALIVE")]
+        found = lines[-1].split() if lines else []
+        return {name for name in WORKERS if ADDRESSES[name] in found}
 
     def fetch(self, run: str) -> Path:
         """A run's records out of the object store, as somebody elsewhere gets them."""
         folder = self.lab.folder / "fetched"
-        self.lab.run(LAPTOP, "dwray", "report", run, "--runs-dir", str(folder), "-q")
+        script = (
+            "import pathlib, sys; from dwray.cli.runs import find_run; find_run(sys.argv[1], pathlib.Path(sys.argv[2]))"
+        )
+        self.lab.run(LAPTOP, "python", "-c", script, run, str(folder))
         return folder / "tiny" / run.rsplit("/", 1)[1]
 
     def submit(self, name: str) -> "Job":
         """Start the sweep as the README does."""
         log = self.lab.folder / f"{name}.log"
         command = f"ray job submit --submission-id {name} -- dwray sweep {self.sweep} --set name=tiny"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                self.lab.command(LAPTOP, "ray", "exec", str(self.file), command),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
-        return Job(log, process)
+        return Job(log, self.lab.begin(LAPTOP, "ray", "exec", str(self.file), command, log=log))
 
 
 @dataclass
@@ -107,7 +109,7 @@ class Job:
     """A sweep that was submitted."""
 
     log: Path
-    process: "subprocess.Popen[bytes]"
+    process: subprocess.Popen[bytes]
 
     def wait_until(self, said: str, times: int = 1, seconds: float = 120) -> float:
         try:
@@ -129,35 +131,39 @@ class Job:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with lab(tmp_path_factory.mktemp("lab"), ADDRESSES) as hosts:
-        hosts.variables = {"RAY_UP_enable_autoscaler_v2": "0", "AWS_ENDPOINT_URL": STORE, "RAY_USAGE_STATS_ENABLED": "0"}
-        hosts.serve(LAPTOP, "python", "-m", "moto.server", "-H", ADDRESSES[LAPTOP], "-p", "5000")
+        hosts.variables = {
+            "RAY_UP_enable_autoscaler_v2": "0",
+            "AWS_ENDPOINT_URL": STORE,
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        hosts.begin(LAPTOP, "python", "-m", "moto.server", "-H", ADDRESSES[LAPTOP], "-p", "5000")
         sweep = hosts.folder / "tiny.yaml"
         sweep.write_text(yaml.safe_dump(SWEEP))
-        alone = subprocess.Popen(
-            hosts.command(LAPTOP, "dwray", "sweep", str(sweep), "--runs-dir", str(hosts.folder / "alone")),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        log = hosts.folder / "alone.log"
+        alone = hosts.begin(LAPTOP, "dwray", "sweep", str(sweep), "--runs-dir", str(hosts.folder / "alone"), log=log)
         hosts.variables["RAY_AUTH_MODE"] = "token"
         hosts.run(LAPTOP, "ray", "get-auth-token", "--generate")
         hosts.run(LAPTOP, "mkdir", "-p", "/root/.aws")
         hosts.run(LAPTOP, "bash", "-c", f"echo '{CREDENTIALS}' > ~/.aws/credentials")
         file = hosts.folder / "onprem.yaml"
         file.write_text(yaml.safe_dump(onprem(hosts)))
-        said, _ = alone.communicate(timeout=300)
-        (expected,) = (hosts.folder / "alone" / "tiny").glob("*")
-        assert (expected / "report.html").is_file(), said
-        make = "from pyarrow.fs import S3FileSystem as S; S(allow_bucket_creation=True).create_dir('lab')"
+        make = (
+            "from pyarrow.fs import FileSystem; "
+            "FileSystem.from_uri('s3://lab/?allow_bucket_creation=true')[0].create_dir('lab')"
+        )
         hosts.run(LAPTOP, "python", "-c", make)
         began = time.monotonic()
         print(hosts.run(LAPTOP, "ray", "up", "-y", "--no-config-cache", str(file), seconds=180))
-        found = Cluster(hosts, file, sweep, expected)
         print(f"up in {time.monotonic() - began:.0f} s")
+        alone.wait(300)
+        (expected,) = (hosts.folder / "alone" / "tiny").glob("*")
+        assert (expected / "report.html").is_file(), log.read_text()
+        watch = hosts.folder / "watch.log"
+        hosts.begin(HEAD, "python", "-W", "ignore", "-u", "-c", WATCH, log=watch)
+        found = Cluster(hosts, file, sweep, expected, watch)
         wait_until(lambda: found.alive() == set(WORKERS), 120, "both workers joined")
         print(f"all nodes in {time.monotonic() - began:.0f} s")
         yield found
-        print(found.lab.run(LAPTOP, "ray", "down", "-y", str(file)))
 
 
 def test_a_sweep_on_three_hosts_gives_what_one_machine_gives(cluster: Cluster) -> None:
@@ -165,3 +171,73 @@ def test_a_sweep_on_three_hosts_gives_what_one_machine_gives(cluster: Cluster) -
     assert_same_results(run, cluster.expected)
     hosts = {row["host"] for row in Records.read(RunPaths(run)).trials if row["stage"] != "time"}
     assert hosts == set(WORKERS)
+
+
+def test_without_the_token_every_door_is_shut(cluster: Cluster) -> None:
+    """Each is tried with the token, too, where it opens."""
+    hosts, head, inside = cluster.lab, ADDRESSES[HEAD], "http://127.0.0.1:8265"
+    ask = "import urllib.request as u; u.urlopen('{}/api/jobs/', timeout=5)"
+    assert "Connection refused" in hosts.run(LAPTOP, "python", "-c", ask.format(f"http://{head}:8265"), check=False)
+    assert "HTTP Error 401" in hosts.run(HEAD, "python", "-c", ask.format(inside), check=False)
+
+    join = "import ray; ray.init('{}', logging_level=50); print(ray.cluster_resources().get('CPU'), 'OPEN')"
+    doors = {
+        "a job": (HEAD, "ray", "job", "submit", "--address", inside, "--", "echo", "OPEN"),
+        "a driver": (WORKERS[0], "python", "-c", join.format(f"{head}:6379")),
+        "a Ray client": (LAPTOP, "python", "-c", join.format(f"ray://{head}:10001")),
+    }
+    keys = {
+        "none": {"RAY_AUTH_MODE": "disabled", "HOME": "/nowhere"},
+        "wrong": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+        "right": {"RAY_AUTH_MODE": "token"},
+    }
+
+    def said(attempt: tuple[str, str]) -> str:
+        return hosts.run(*doors[attempt[0]], check=False, **keys[attempt[1]])
+
+    attempts = list(itertools.product(doors, keys))
+    with ThreadPoolExecutor(len(attempts)) as pool:  # a driver is given up after 20 s
+        answers = dict(zip(attempts, pool.map(said, attempts), strict=True))
+    opened = {attempt for attempt in attempts if "OPEN" in answers[attempt]}
+    assert opened == {(door, "right") for door in doors}, answers
+    for key in ("none", "wrong"):
+        assert "AuthenticationError" in answers["a job", key]
+
+
+def test_machines_are_lost_and_nothing_else(cluster: Cluster) -> None:
+    """A cable is pulled while the search runs; when it is in again, the other worker loses its power in mid-epoch."""
+    first, second = WORKERS
+    job = cluster.submit("faults")
+    job.wait_until("running, epoch 2/3")
+    cluster.lab.cut(second)
+    noticed = wait_until(lambda: cluster.alive() == {first}, 60, "the cut is noticed")
+    print(f"a cut cable was noticed after {noticed:.1f} s")
+    assert noticed <= DETECTION_SECONDS
+    cluster.lab.heal(second)
+    print(f"back after {wait_until(lambda: cluster.alive() == set(WORKERS), 180, 'it is back'):.0f} s")
+    job.wait_until("running, epoch 3/8")
+    cluster.lab.power_off(first)
+    noticed = wait_until(lambda: cluster.alive() == {second}, 60, "the loss is noticed")
+    print(f"a loss of power was noticed after {noticed:.1f} s")
+    assert noticed <= DETECTION_SECONDS
+    run = cluster.fetch(job.end())
+    assert_same_results(run, cluster.expected)
+    assert sum(row["failures"] for row in Records.read(RunPaths(run)).trials) >= 2
+
+
+def test_no_secret_is_in_any_log_or_file_of_a_run(cluster: Cluster) -> None:
+    token = cluster.lab.run(LAPTOP, "cat", "/root/.ray/auth_token").strip()
+    assert len(token) >= 32
+    for name in cluster.lab.hosts:
+        for secret in (token, SECRET):
+            places = ("/tmp/ray", "/root/runs", str(cluster.lab.folder))
+            found = cluster.lab.run(name, "grep", "-rlaFs", secret, *places, check=False)
+            assert found == "", f"{name}: {found}"
+
+
+def test_down_leaves_no_ray(cluster: Cluster) -> None:
+    cluster.lab.run(LAPTOP, "ray", "down", "-y", str(cluster.file))
+    for name in set(cluster.lab.hosts) - {LAPTOP}:
+        wait_until(
+            lambda name=name: not cluster.lab.run(name, "pgrep", "-x", "raylet", check=False), 90, f"{name} ended"
+        )
