@@ -1,9 +1,11 @@
 """Joining a Ray cluster or starting one on this machine: quiet, and with workers that have imported torch already."""
 
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,10 @@ else:
     DEFAULT_ENV_VARS.clear()
 
 
+HEAD = "node:__internal_head__"
+"""The resource that a cluster's head alone has."""
+
+
 @contextmanager
 def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
     """Connect to Ray for the length of a sweep.
@@ -50,6 +56,12 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
     Raises:
         UserError: The cluster cannot be reached.
     """
+    where = address or os.environ.get("RAY_ADDRESS") or ""
+    if where.startswith("ray://"):
+        raise UserError(
+            f"{where}: a sweep does not run through the Ray Client; submit it: ray job submit -- dwray sweep ..., or "
+            "run it on the cluster's head with --address auto"
+        )
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     own = not ray.is_initialized()
@@ -82,8 +94,32 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
 
 
 def nodes() -> list[Mapping[str, float]]:
-    """The resources of each node that is alive."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """The resources of each node that is alive, and of each kind that an autoscaling cluster would start."""
+    alive: list[Mapping[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # A launched cluster's head runs no trials, and its workers come when there are some.
+    grows = any(HEAD in node and not node.get("CPU") for node in alive)
+    return alive + (_launchable(ray.get_runtime_context().gcs_address) if grows else [])
+
+
+@cache
+def _launchable(cluster_address: str) -> list[Mapping[str, float]]:
+    """The kinds of workers of a cluster that ``ray up`` started, asked once: it keeps its file on the head."""
+    found: list[Mapping[str, float]] = ray.get(_read_node_types.options(resources={HEAD: 0.001}).remote())
+    return found
+
+
+@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+def _read_node_types() -> list[Mapping[str, float]]:
+    file = Path("~/ray_bootstrap_config.yaml").expanduser()
+    if not file.is_file():
+        return []
+    config = json.loads(file.read_text())  # the launcher writes JSON
+    kinds = config["available_node_types"]
+    return [
+        kind["resources"]
+        for name, kind in kinds.items()
+        if name != config["head_node_type"] and kind.get("max_workers") and kind.get("resources")
+    ]
 
 
 def check_fits(resources: Mapping[str, float], what: str, *settings: str) -> None:
@@ -129,7 +165,7 @@ def check_shared(path: Path) -> None:
     if blind:
         raise UserError(
             f"{path.parent}: is not there on {', '.join(blind)}, where trials would run; "
-            "give a folder that all nodes share with --runs-dir"
+            "give a folder that all nodes share, or s3://BUCKET/PREFIX, with --storage"
         )
 
 

@@ -6,7 +6,7 @@ Each count runs in a process and a Ray of its own. A trial does nothing but repo
 harness's: Tune, the searcher, the callbacks, and the run's Parquet files with a row for every trial and epoch.
 ``per_trial`` is the time between the first and the last trial's end over the trials between; ``quarters`` is the same
 for each quarter of the experiment. ``rss`` is the driver's memory before it and at its end; the snapshot is what Tune
-saves of the experiment, again and again, as it grows.
+saves of the experiment at its end.
 """
 
 import argparse
@@ -45,9 +45,6 @@ class Trivial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.epochs_left = new_config["epochs"]
         return True
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        (Path(checkpoint_dir) / "state").write_bytes(b"state")
 
     def step(self) -> dict[str, Any]:
         self.epochs_left -= 1
@@ -88,7 +85,7 @@ def seconds_per_trial(ends: Sequence[float]) -> float:
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
-def experiment(trials: int, epochs: int, searcher_name: str, *, checkpoints: bool) -> dict[str, Any]:
+def experiment(trials: int, epochs: int, searcher_name: str) -> dict[str, Any]:
     """Run one experiment in this process."""
     fixed = FixedTrials([{**CONSTANTS, "epochs": epochs, "number": number} for number in range(trials)])
     searcher = fixed if searcher_name == "fixed" else linear_search(trials, epochs)
@@ -100,12 +97,11 @@ def experiment(trials: int, epochs: int, searcher_name: str, *, checkpoints: boo
             Trivial,
             searcher,
             name="growth",
-            folder=store.paths.tune,
+            folder=Path(folder) / "tune",
             trials=trials,
             resources={"cpu": 1, "gpu": 0},
             # As the stages name trials: by a function that refers to the searcher.
             trial_name=lambda trial: f"{type(searcher).__name__} {trial.trial_id}",
-            checkpoints=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=True) if checkpoints else None,
             callbacks=[RecordWriter(store, lambda _: described), TimingReporter(lambda _: None), watch],
         )
         before, began = rss_mib(), time.perf_counter()
@@ -116,7 +112,7 @@ def experiment(trials: int, epochs: int, searcher_name: str, *, checkpoints: boo
         assert results.num_errors == 0
         assert searcher.finished
         assert len(read_parquet(store.paths.epochs, EPOCHS)) == trials * epochs
-        snapshot = sum(path.stat().st_size for path in store.paths.tune.glob("growth/experiment_state-*.json"))
+        snapshot = sum(path.stat().st_size for path in Path(folder).glob("tune/growth/experiment_state-*.json"))
     quarter = trials // 4
     quarters = (
         [watch.ends[start : start + quarter + 1] for start in range(0, 4 * quarter, quarter)] if quarter > 4 else []
@@ -135,11 +131,10 @@ def experiment(trials: int, epochs: int, searcher_name: str, *, checkpoints: boo
     }
 
 
-def measure(counts: Sequence[int], epochs: int, searcher: str, *, checkpoints: bool) -> Iterator[dict[str, Any]]:
+def measure(counts: Sequence[int], epochs: int, searcher: str) -> Iterator[dict[str, Any]]:
     """Run each count in a process of its own."""
     for count in counts:
         options = ["--counts", str(count), "--epochs", str(epochs), "--searcher", searcher, "--here"]
-        options += ["--checkpoints"] if checkpoints else []
         run = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, check=True)
         yield json.loads(run.stdout.splitlines()[-1])
 
@@ -152,16 +147,15 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, default=1, help="results that each trial reports")
     parser.add_argument("--searcher", choices=("linear", "fixed"), default="linear")
-    parser.add_argument("--checkpoints", action="store_true", help="save each trial at its end, as trainings are")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--here", action="store_true", help="run one count in this process, and print it as JSON")
     arguments = parser.parse_args()
     counts = [int(count) for count in arguments.counts.split(",")]
     if arguments.here:
-        found = experiment(counts[0], arguments.epochs, arguments.searcher, checkpoints=arguments.checkpoints)
+        found = experiment(counts[0], arguments.epochs, arguments.searcher)
         print(json.dumps(found))
         return
-    measured = measure(counts, arguments.epochs, arguments.searcher, checkpoints=arguments.checkpoints)
+    measured = measure(counts, arguments.epochs, arguments.searcher)
     if arguments.json:
         print(json.dumps(list(measured), indent=2))
         return

@@ -20,15 +20,16 @@ mount -t tmpfs tmpfs "$root/run"
 mkdir -p "$root/run/sshd"
 
 # Nothing of this machine's own Ray, keys and credentials.
-rm -rf "$root"/root/{.ray,.ssh,.aws,.bashrc,.bash_profile,.profile}
+home=root
+rm -rf "$root/$home"/{.ray,.ssh,.aws,.bashrc,.bash_profile,.profile}
 mkdir -p "$root/tmp/ray"
 mount -t tmpfs tmpfs "$root/tmp/ray"
-mkdir -m 700 "$root/root/.ssh"
-cp "$shared/key.pub" "$root/root/.ssh/authorized_keys"
+mkdir -m 700 "$root/$home/.ssh"
+cp "$shared/key.pub" "$root/$home/.ssh/authorized_keys"
 printf '127.0.0.1 localhost\n' > "$root/etc/hosts"
 cat "$shared/hosts" >> "$root/etc/hosts"
 # Python, with Ray and dwray in it, is already there.
-printf 'export PATH=%s:$PATH\n' "$python" > "$root/root/.bashrc"
+printf 'export PATH=%s:$PATH\n' "$python" > "$root/$home/.bashrc"
 cat > "$root/run/sshd_config" <<CONFIG
 HostKey $shared/host_key
 PermitRootLogin prohibit-password
