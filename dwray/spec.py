@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -126,6 +127,14 @@ class SweepSpec(_Section):
     """Which of the paper's experiments is put beside the measurements; none by default."""
     target_accuracy_percent: float | None = Field(default=None, gt=0, lt=100)
     """Validation accuracy whose first epoch is reported; by default the highest that all trainings reached."""
+
+    @field_validator("networks")
+    @classmethod
+    def _names_stay_in_their_folder(cls, value: dict[str, NetworkSpec]) -> dict[str, NetworkSpec]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._+-]*", name):
+                raise ValueError(f"{name!r} is no name: letters, digits, space and . _ + - (files are named after it)")
+        return value
 
     @field_validator("networks", mode="before")
     @classmethod

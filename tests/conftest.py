@@ -1,9 +1,15 @@
 """What the tests share: one Ray for the session, and one object store."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 from object_store import ObjectStore, serve
+from tiny import DISTURBED
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +19,23 @@ def ray_cluster() -> Iterator[None]:
 
     with cluster("local", verbose=False):
         yield
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A sweep as a user runs it, undisturbed, and the folder that it was run in."""
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(DISTURBED))
+    run = subprocess.run(
+        [sys.executable, "-m", "dwray", "sweep", "tiny.yaml"],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return run, folder
 
 
 @pytest.fixture(scope="session")

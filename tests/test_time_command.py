@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import in_process
 
 SMALL = ["--width", "0.125", "--size", "8", "--classes", "5", "--images", "10", "--passes", "2", "--threads", "1"]
 SMALL += ["--batch-sizes", "10,4"]
@@ -95,11 +96,11 @@ def test_a_pass_holds_the_largest_batch(tmp_path: Path) -> None:
         (["--device", "cuda:99"], "--device: there is no device 'cuda:99' here; there are: cpu"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
-    ran = dwray("time", *arguments, folder=tmp_path)
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert len(ran.stderr.splitlines()) == 1
-    assert message in ran.stderr
+def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, error = in_process("time", *arguments, capsys=capsys)
+    assert (code, out) == (2, "")
+    assert len(error.splitlines()) == 1
+    assert message in error
 
 
 def test_ray_is_not_imported(tmp_path: Path) -> None:

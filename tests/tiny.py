@@ -16,6 +16,15 @@ TINY: dict[str, Any] = {
     "resources": {"gpus_per_trial": 0},
 }
 
+DISTURBED: dict[str, Any] = {
+    **TINY,
+    "training": {"epochs": 6, "batch_size": 32, "initial_lr": 0.05},
+    "search": {"epochs": 3, "axes": {"initial_lr": [0.01, 0.05], "lr_decay": [0.9, 0.95]}},
+    "timing": {"batch_sizes": [32, 16], "sets": ["test"], "passes": 2},
+    "resources": {"gpus_per_trial": 0, "save_minutes": 0},
+}
+"""The same with epochs enough to be disturbed in, each of them saved."""
+
 
 def tiny(**changes: Any) -> SweepSpec:
     """The tiny sweep, with whole sections changed."""

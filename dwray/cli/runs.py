@@ -60,14 +60,21 @@ def new_run(sweep: str, runs_dir: Path, storage: str | None) -> KeptRun:
     return KeptRun(paths, kept)
 
 
-def find_run(run: str, runs_dir: Path) -> KeptRun:
+def find_run(run: str, runs_dir: Path, *, resume: bool = False) -> KeptRun:
     """The run that a user means: a folder, ``SWEEP/RUN-ID``, a sweep's name for its latest run, or a URI.
 
-    A run that is kept in storage is fetched from there: another machine may have gone on with it.
+    A run that is named by its URI is fetched from there, and so is one that is to be resumed: another machine may have
+    gone on with it. The files of a driver that works on this machine are left alone.
+
+    Args:
+        run: As the user gave it.
+        runs_dir: Folder of all runs.
+        resume: A driver is to go on with it.
 
     Raises:
-        RunError: There is none, or it cannot be read.
+        RunError: There is none, it cannot be read, or it is to be resumed and another driver works on it.
     """
+    from dwray.results.lease import Lease
     from dwray.results.mirror import fetch
 
     if "://" not in run:
@@ -84,5 +91,9 @@ def find_run(run: str, runs_dir: Path) -> KeptRun:
         if not all(NAME.fullmatch(name) for name in (sweep, run_id)):
             raise RunError(f"{run}: is not the location of a run: .../SWEEP/RUN-ID")
         paths = RunPaths((runs_dir / sweep / run_id).absolute())
-    fetch(storage, paths)
+    if resume:
+        Lease(storage).check()
+        fetch(storage, paths)
+    elif "://" in run and not Lease(storage).held_here:
+        fetch(storage, paths)
     return KeptRun(paths, storage)

@@ -81,25 +81,15 @@ def resume(
     What ended is not run again; a training goes on from its last saved state. RUN is the folder of a run, SWEEP/RUN-ID,
     the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
     """
-    import json
-
-    from dwray.core.environment import environment
     from dwray.core.precision import full_float32
     from dwray.errors import RunError
-    from dwray.results.store import write_json
     from dwray.sweepfile import resolve
 
-    kept = find_run(run, runs_dir)
+    kept = find_run(run, runs_dir, resume=True)
     if not kept.paths.sweep.is_file():
         raise RunError(f"{kept.paths.sweep}: there is no such file, and without it nothing says what to run")
     spec = resolve(str(kept.paths.sweep), ())
     full_float32()
-    try:
-        before = json.loads(kept.paths.environment.read_text())
-        before.setdefault("resumed", []).append(environment())
-    except (OSError, ValueError, AttributeError) as error:
-        raise RunError(f"{kept.paths.environment}: cannot be read as JSON ({error})") from error
-    write_json(kept.paths.environment, before)
     _drive(context, kept, spec, resumed=True, address=address, as_json=as_json, quiet=quiet, verbose=verbose)
 
 

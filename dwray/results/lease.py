@@ -38,10 +38,25 @@ class Lease:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
 
-    def __enter__(self) -> Self:
+    def check(self) -> dict[str, Any] | None:
+        """What is left of a lease that nobody holds any more.
+
+        Raises:
+            RunError: Another driver holds it.
+        """
         held = self._read()
         if held and self._is_alive(held):
             raise self._refusal(held)
+        return held
+
+    @property
+    def held_here(self) -> bool:
+        """A driver on this machine holds it."""
+        held = self._read()
+        return held is not None and held.get("host") == self._driver["host"] and self._is_alive(held)
+
+    def __enter__(self) -> Self:
+        held = self.check()
         self._write()
         if held:
             time.sleep(SETTLE_SECONDS)

@@ -10,11 +10,13 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 from dwray.core.data import ImageData, load
+from dwray.core.environment import environment
+from dwray.errors import RunError
 from dwray.paths import STATES, RunPaths
 from dwray.results.lease import Lease
 from dwray.results.mirror import Mirror
 from dwray.results.progress import Listener
-from dwray.results.store import RunStore
+from dwray.results.store import RunStore, write_json
 from dwray.results.table import Row
 from dwray.spec import SweepSpec
 from dwray.storage import Storage
@@ -73,6 +75,7 @@ def run_sweep(
         store = RunStore(paths, identity_of(spec), mirror)
         if resume:
             store.take_up()
+            _note_resumption(paths)
         store.flush()
         if mirror:
             mirror.put_all()
@@ -85,6 +88,20 @@ def run_sweep(
         finally:
             store.end()
     return [row for stage in ("search", "train", "time") for row in store.trials(stage) if row["status"] == "failed"]
+
+
+def _note_resumption(paths: RunPaths) -> None:
+    """Add this environment to the one that the run began in.
+
+    Raises:
+        RunError: That one cannot be read.
+    """
+    try:
+        began = json.loads(paths.environment.read_text())
+        began.setdefault("resumed", []).append(environment())
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunError(f"{paths.environment}: cannot be read as JSON ({error})") from error
+    write_json(paths.environment, began)
 
 
 def identity_of(spec: SweepSpec) -> dict[str, str]:

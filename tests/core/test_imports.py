@@ -32,7 +32,7 @@ def test_the_core_needs_nothing_of_the_layers_above() -> None:
     assert "torch" in loaded
     assert not loaded & set(ABOVE)
     packages = {name for name in loaded if name.startswith("dwray.")}
-    assert packages <= {"dwray.core", "dwray.errors", "dwray.paths", *names}
+    assert packages <= {"dwray.core", "dwray.errors", "dwray.paths", "dwray.storage", *names}
 
 
 @pytest.mark.parametrize("name", ["dwray.core.config", "dwray.core"])
