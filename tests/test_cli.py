@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from commands import in_process
 from records import make_run
 from tiny import TINY
 
 from dwray.errors import EXIT_NOT_EXCLUSIVE
 from dwray.paths import RunPaths
-from dwray.results.records import Records
 
 COMMAND = [sys.executable, "-m", "dwray"]
 
@@ -33,6 +35,17 @@ def dwray(*arguments: str, folder: Path, **environment: str) -> subprocess.Compl
         timeout=300,
         check=False,
     )
+
+
+Here = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """The command in an empty folder and in this process: its exit code, output and error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return partial(in_process, capsys=capsys)
 
 
 def assert_swept(swept: subprocess.CompletedProcess[str]) -> None:
@@ -66,8 +79,8 @@ def test_help_answers_at_once_and_imports_nothing_heavy(tmp_path: Path) -> None:
     assert loaded.stdout.strip() == "[]"
 
 
-def test_networks_are_counted_layer_by_layer(tmp_path: Path) -> None:
-    found = json.loads(dwray("networks", "--json", folder=tmp_path).stdout)
+def test_networks_are_counted_layer_by_layer(here: Here) -> None:
+    found = json.loads(here("networks", "--json")[1])
     assert {name: (network["parameters"], network["macs"]) for name, network in found.items()} == {
         "ConvNet": (28_377_572, 1_586_434_048),
         "DepthwiseConvNet": (3_320_420, 182_824_960),
@@ -75,27 +88,27 @@ def test_networks_are_counted_layer_by_layer(tmp_path: Path) -> None:
     for network in found.values():
         for key in ("parameters", "macs", "connections"):
             assert sum(layer[key] for layer in network["layers"]) == network[key]
-    text = dwray("networks", "DepthwiseConvNet", "--classes", "10", folder=tmp_path).stdout
+    _, text, _ = here("networks", "DepthwiseConvNet", "--classes", "10")
     assert "3,228,170" in text
     assert "3x3x512x8x8" in text
     assert "…" not in text
 
 
-def test_a_network_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
-    refused = dwray("networks", "ConvNt", folder=tmp_path)
-    assert refused.returncode == 2
-    assert "there is no network 'ConvNt'" in refused.stderr
-    refused = dwray("plan", "digits", "--set", "networks=[ConvNt]", folder=tmp_path)
-    assert refused.returncode == 2
-    assert refused.stderr == "dwray: networks.ConvNt: there is no network 'ConvNt'; did you mean 'ConvNet'?\n"
+def test_a_network_that_does_not_exist_is_one_line(here: Here) -> None:
+    code, _, error = here("networks", "ConvNt")
+    assert code == 2
+    assert "there is no network 'ConvNt'" in error
+    code, _, error = here("plan", "digits", "--set", "networks=[ConvNt]")
+    assert code == 2
+    assert error == "dwray: networks.ConvNt: there is no network 'ConvNt'; did you mean 'ConvNet'?\n"
 
 
-def test_the_plan_is_printed_and_a_dry_run_starts_nothing(tmp_path: Path) -> None:
-    planned = dwray("plan", "digits", folder=tmp_path)
-    assert planned.returncode == 0
-    assert planned.stdout == dwray("sweep", "digits", "--dry-run", folder=tmp_path).stdout
-    assert "train   4 trials, 56 epochs" in planned.stdout
-    stages = json.loads(dwray("plan", "digits", "--json", folder=tmp_path).stdout)["stages"]
+def test_the_plan_is_printed_and_a_dry_run_starts_nothing(here: Here, tmp_path: Path) -> None:
+    code, planned, _ = here("plan", "digits")
+    assert code == 0
+    assert planned == here("sweep", "digits", "--dry-run")[1]
+    assert "train   4 trials, 56 epochs" in planned
+    stages = json.loads(here("plan", "digits", "--json")[1])["stages"]
     assert [stage["stage"] for stage in stages] == ["search", "train", "time"]
     assert list(tmp_path.iterdir()) == [], "nothing was written"
 
@@ -111,12 +124,12 @@ def test_the_plan_is_printed_and_a_dry_run_starts_nothing(tmp_path: Path) -> Non
     ],
 )
 def test_wrong_usage_is_one_line_and_a_documented_code(
-    tmp_path: Path, arguments: list[str], code: int, said: str
+    here: Here, tmp_path: Path, arguments: list[str], code: int, said: str
 ) -> None:
-    refused = dwray(*arguments, folder=tmp_path)
-    assert refused.returncode == code
-    assert said in refused.stderr
-    assert "Traceback" not in refused.stderr
+    found, _, error = here(*arguments)
+    assert found == code
+    assert said in error
+    assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
 
 
@@ -153,33 +166,6 @@ def test_a_sweep_from_the_command_line_ends_in_its_report(
     assert json.loads(paths.environment.read_text())["python"] == sys.version.split()[0]
     again = dwray("sweep", str(paths.sweep), "--dry-run", folder=tmp_path)
     assert again.returncode == 0, "a run's own sweep.yaml is a sweep file"
-
-
-@pytest.mark.slow
-def test_a_timing_beside_a_busy_process_is_marked_and_gives_exit_code_4(tmp_path: Path) -> None:
-    timing = {"batch_sizes": [16], "sets": ["train"], "loader": [False], "passes": 3}
-    training = {"epochs": 1, "batch_size": 32, "initial_lr": 0.05}
-    sweep = write_sweep(tmp_path, networks=["ConvNet"], search={}, seeds=[0], training=training, timing=timing)
-    swept = subprocess.Popen(
-        [*COMMAND, "sweep", str(sweep)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert swept.stdout is not None
-    for line in swept.stdout:
-        if line.startswith("time: started"):
-            break
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        rest, error = swept.communicate(timeout=300)
-    finally:
-        busy.kill()
-        busy.wait()
-    assert swept.returncode == EXIT_NOT_EXCLUSIVE
-    assert error.startswith("dwray: 1 of the timings were not alone on their device: other processes used ")
-    assert error.count("\n") == 1
-    assert "NOT ALONE on the device: 1 of the timings" in rest
-    timings = Records.read(RunPaths.find("tiny", tmp_path / "runs")).timings
-    assert {row["exclusive"] for row in timings} == {False}
-    assert all(row["other_cpu_seconds"] > 0.1 for row in timings)
 
 
 @pytest.mark.slow

@@ -202,9 +202,22 @@ def test_the_machine_is_lost_and_the_run_goes_on_from_the_object_store(
     second = tmp_path / "second"
     second.mkdir()
     driver = Driver("resume", f"{bucket}/runs/tiny/{run_id}", folder=second)
-    assert driver.end() in WELL, driver.log.read_text()
-    assert "Traceback" not in driver.log.read_text()
+    driver.wait_until(driver.said("time: started"))
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            assert driver.end() == EXIT_NOT_EXCLUSIVE, driver.log.read_text()
+        finally:
+            busy.kill()
+    log = driver.log.read_text()
+    assert "Traceback" not in log
     assert_same_results(the_run(second), undisturbed)
+    # A timing beside a busy process is marked, wherever one looks.
+    (line,) = [line for line in log.splitlines() if line.startswith("dwray: ")]
+    assert "of the timings were not alone on their device: other processes used " in line
+    assert "NOT ALONE on the device" in log
+    timings = Records.read(RunPaths(the_run(second))).timings
+    assert False in {row["exclusive"] for row in timings}
+    assert max(row["other_cpu_seconds"] for row in timings) > 0.1
     # All of it is in the object store, and nothing there or here knows the keys.
     third = find_run(f"{bucket}/runs/tiny/{run_id}", tmp_path / "third")
     assert third.paths.html.is_file()
