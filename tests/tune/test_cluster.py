@@ -1,0 +1,64 @@
+"""What a cluster is taken to have."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dwray.errors import UserError
+from dwray.tune.cluster import cluster
+
+SCRIPT = """
+import json, sys
+from ray.cluster_utils import Cluster
+import ray
+from dwray.errors import SpecError
+from dwray.tune.cluster import check_fits, nodes, smallest_node
+made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False})
+ray.init(address=made.address, log_to_driver=False)
+check_fits({"cpu": 4, "gpu": 1}, "a trial", "cpus_per_trial", "gpus_per_trial")
+try:
+    check_fits({"cpu": 4, "gpu": 2}, "a trial", "cpus_per_trial", "gpus_per_trial")
+    refused = None
+except SpecError as error:
+    refused = str(error)
+print(json.dumps([[node.get("GPU", 0) for node in nodes()], smallest_node(1), refused]))
+ray.shutdown()
+made.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_scaled_to_zero_has_what_it_would_start(tmp_path: Path) -> None:
+    kinds = {
+        "head": {"resources": {"CPU": 0}},
+        "spot": {"resources": {"CPU": 8, "GPU": 1}, "max_workers": 4},
+        "on_demand": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 4},
+        "none": {"resources": {"CPU": 64, "GPU": 8}, "max_workers": 0},
+        "unknown": {"resources": {}, "max_workers": 2},
+    }
+    config = {"head_node_type": "head", "available_node_types": kinds}
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(json.dumps(config))
+    run = subprocess.run(
+        ["env", f"HOME={tmp_path}", "RAY_AUTH_MODE=disabled", sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    gpus, cpus, refused = json.loads(run.stdout.splitlines()[-1])
+    assert sorted(gpus) == [0, 1, 1]
+    assert cpus == 4
+    assert "a trial wants 4 CPUs and 2 GPUs on one node" in refused
+
+
+def test_the_ray_client_is_refused_in_a_line_that_names_the_way() -> None:
+    with (
+        pytest.raises(UserError, match=r"ray://head:10001: .*ray job submit -- dwray sweep") as caught,
+        cluster("ray://head:10001", verbose=False),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
