@@ -78,11 +78,16 @@ class ResourcesSpec(_Section):
     cpus_per_trial: Annotated[float, POSITIVE] = 1
     """CPU cores of a search or training trial; also its number of threads."""
     gpus_per_trial: float | None = Field(default=None, ge=0)
-    """GPUs of a search or training trial; a fraction shares one. By default one, if the cluster has any."""
+    """GPUs of a search trial; a fraction shares one. By default one, if the cluster has any. A training owns its GPUs:
+    it gets the next whole number."""
+    gpu_type: str | None = None
+    """The type of GPU, as Ray names it (L4, H100, ...), that trainings and timings run on in a cluster with several. By
+    default trainings run on any, and all timings on one that is told at the start."""
     timing_cpus: float | None = Field(default=None, gt=0)
     """CPU cores of a timing trial; by default all of the smallest node, so that it is alone there."""
     timing_gpus: float | None = Field(default=None, ge=0)
-    """GPUs of a timing trial, whole ones: it shares none. By default one if trials use GPUs."""
+    """GPUs of a timing trial, whole ones: it shares none. By default all of the smallest node if trials use GPUs; the
+    first of them computes."""
     retries: Annotated[int, NON_NEGATIVE] = 3
     """How often a failed trial is started again, from its last saved state."""
     save_minutes: float = Field(default=5.0, ge=0)

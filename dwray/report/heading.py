@@ -1,7 +1,7 @@
 """What stands above a report's tables in every form of it: which run, by which protocol, on which machine."""
 
+from dwray.results.one_device import devices
 from dwray.results.records import Records
-from dwray.results.test_time import devices
 
 
 def title(records: Records) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 from dwray import paper
 from dwray.paper import Stated
 from dwray.results.curves import epochs_to_reach, pass_seconds, target_accuracy, train_seconds
+from dwray.results.one_device import training_time_ratio
 from dwray.results.records import Records
-from dwray.results.statistics import Estimate, paired_difference, paired_ratio, ratio_of_means
+from dwray.results.statistics import Estimate, paired_difference, ratio_of_means
 
 ORDINARY = "ConvNet"
 DEPTHWISE = "DepthwiseConvNet"
@@ -97,7 +98,7 @@ def _total_seconds(records: Records, row: Mapping[str, Any]) -> float | None:
 
 def _ratio_of(value: Value, records: Records) -> Estimate | None:
     """DepthwiseConvNet's over ConvNet's, seed by seed."""
-    return paired_ratio(_by_seed(records, DEPTHWISE, value), _by_seed(records, ORDINARY, value))
+    return training_time_ratio(records, _by_seed(records, DEPTHWISE, value), _by_seed(records, ORDINARY, value))
 
 
 def _accuracy_difference(records: Records) -> Estimate | None:

@@ -1,14 +1,15 @@
 """What each of the paper's flaws is worth: a switch of the protocol turned, everything else as it was."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
 from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig, switches_of
 from dwray.results.comparison import unfinished_trainings
 from dwray.results.curves import train_seconds
+from dwray.results.one_device import kinds, mixed_devices, training_time_ratio
 from dwray.results.records import Records
-from dwray.results.statistics import Estimate, paired_difference, paired_ratio, ratio_of_means
+from dwray.results.statistics import Estimate, paired_difference, ratio_of_means
 from dwray.results.table import Column, Row, Table
 
 _REAL = pa.float64()
@@ -69,6 +70,7 @@ def errata(records: Records) -> Table:
             "tune_on_test_set: the settings are the same on both sides, so this is what it is worth to train on the "
             "validation images too, and not what it is worth to choose settings by the test set."
         )
+    notes += mixed_devices(records)
     if unfinished:
         notes.append(f"NOT ALL trainings completed, and the effects are of those that did: {'; '.join(unfinished)}.")
     return Table("errata", "What the paper's flaws are worth", _COLUMNS, tuple(rows), tuple(notes) if rows else ())
@@ -104,7 +106,7 @@ def _epoch_time(records: Records, contender: str, turned: ProtocolConfig) -> Est
         found = {row["seed"]: train_seconds(records.epochs_of(row)) for row in records.trainings(contender, protocol)}
         return {seed: seconds for seed, seconds in found.items() if seconds is not None}
 
-    return paired_ratio(by_seed(turned), by_seed(records.protocol))
+    return training_time_ratio(records, by_seed(turned), by_seed(records.protocol))
 
 
 def _timed_otherwise(protocol: ProtocolConfig, turned: ProtocolConfig) -> bool:
@@ -120,9 +122,10 @@ def _timed_otherwise(protocol: ProtocolConfig, turned: ProtocolConfig) -> bool:
 def _test_time(
     records: Records, contender: str, turned: ProtocolConfig, batch_size: int, images: str
 ) -> Estimate | None:
-    def seconds(protocol: ProtocolConfig) -> list[float]:
-        passes = records.passes(images, batch_size, protocol.loader_in_test_time, protocol)
-        return [row["seconds"] for row in passes.get(contender, [])]
+    def timed(protocol: ProtocolConfig) -> Sequence[Row]:
+        return records.passes(images, batch_size, protocol.loader_in_test_time, protocol).get(contender, [])
 
-    a, b = seconds(turned), seconds(records.protocol)
-    return ratio_of_means(a, b) if a and len(a) == len(b) else None
+    a, b = timed(turned), timed(records.protocol)
+    if not a or len(a) != len(b) or len(kinds([*a, *b])) > 1:
+        return None
+    return ratio_of_means([row["seconds"] for row in a], [row["seconds"] for row in b])

@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from dwray.results.curves import train_seconds
+from dwray.results.one_device import training_time_ratio
 from dwray.results.records import Records
-from dwray.results.statistics import mean, paired_ratio
+from dwray.results.statistics import mean
 from dwray.results.table import Column, Row, Table
 
 _REAL = pa.float64()
@@ -82,7 +83,7 @@ def _prediction(records: Records, held: Mapping[str, Row]) -> list[str]:
         }
         for contender in (depthwise, ordinary)
     }
-    ratio = paired_ratio(by_seed[depthwise], by_seed[ordinary])
+    ratio = training_time_ratio(records, by_seed[depthwise], by_seed[ordinary])
     measured = "not measured" if ratio is None else f"{ratio.value:.2f}"
     if ratio is not None and ratio.low is not None:
         measured += f" ({ratio.low:.2f} to {ratio.high:.2f})"

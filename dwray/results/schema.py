@@ -149,6 +149,7 @@ TIMINGS = _schema(
         ("threads", _INTEGER, "CPU threads"),
         ("synthetic", _FLAG, "the images are random numbers"),
         ("exclusive", _FLAG, "nothing else used the device meanwhile; null where that cannot be known"),
+        ("owned_node", _FLAG, "the trial held all of its node, so that Ray ran nothing beside it", LATER),
         ("disturbance", _TEXT, "why the timing was not exclusive, or could not be shown to be"),
         ("load_average", _NUMBER, "of the machine over the last minute, after the passes"),
         ("other_cpu_seconds", _NUMBER, "CPU time of other processes during the passes of this kind"),

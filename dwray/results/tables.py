@@ -12,13 +12,14 @@ from dwray.results.by_mode import by_mode
 from dwray.results.comparison import Comparison, over_seeds, unfinished_trainings
 from dwray.results.curves import epochs_to_reach, pass_seconds, target_accuracy
 from dwray.results.errata import errata
+from dwray.results.one_device import devices, mixed_devices
 from dwray.results.records import Records
 from dwray.results.roofline import roofline
 from dwray.results.schema import TRIALS
 from dwray.results.statistics import mean, total
 from dwray.results.store import write_parquet
 from dwray.results.table import Column, Row, Table
-from dwray.results.test_time import devices, test_time
+from dwray.results.test_time import test_time
 from dwray.results.verdicts import verdicts
 
 _CONTENDER = Column("contender", "network", pa.string())
@@ -178,6 +179,7 @@ def _training_time(records: Records) -> Table:
         "Seconds of an epoch: mean over a training's epochs; the training pass is data and step together. epochs to "
         "...%: the first epoch with that validation accuracy, over the seeds that reached it.",
         f"Device: {devices(records.of_stage('train'))}; trainings ran side by side where the resources allowed it.",
+        *mixed_devices(records),
     )
 
 

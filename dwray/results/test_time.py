@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from dwray import paper
 from dwray.results.comparison import Footnotes, not_the_papers
+from dwray.results.one_device import devices, mixed_devices
 from dwray.results.records import Records
 from dwray.results.table import Column, Row, Table
 
@@ -66,6 +67,7 @@ def test_time(records: Records) -> Table:
         "difference: mean less the paper's. A dash was not stated, or not measured in this run.",
         f"Device: {devices(records.of_stage('time'))}.",
         *_exclusivity(records),
+        *mixed_devices(records),
         *(not_the_papers(records) if rows else ()),
         *footnotes.texts,
     ]
@@ -115,6 +117,9 @@ def _exclusivity(records: Records) -> tuple[str, ...]:
         notes.append(
             f"Whether they were alone on the device is not known of {len(unknown)} of the timings ({reasons})."
         )
+    shared = {row["trial_id"] for row in records.timings if row["owned_node"] is False}
+    if shared:
+        notes.append(f"{len(shared)} of the timings held a part of their node only: Ray may have run others there.")
     return tuple(notes)
 
 
@@ -122,10 +127,3 @@ def _sizes(rows: Iterable[Row]) -> str:
     """How many images and passes, in words."""
     sizes = dict.fromkeys((row["set"], row["images"], row["passes"]) for row in rows if "images" in row)
     return "; ".join(f"{name} set: {images:,} images, {passes} passes" for name, images, passes in sizes)
-
-
-def devices(trials: Iterable[Row]) -> str:
-    """What trials ran on, in words."""
-    found = dict.fromkeys((row["device"], row["threads"]) for row in trials if row["device"])
-    words = [f"{device}, {threads} CPU thread{'s' if threads > 1 else ''}" for device, threads in found]
-    return "; ".join(words) or "not measured"

@@ -16,6 +16,7 @@ from dwray.paper import Stated
 from dwray.results.claims import CLAIMS, DEPTHWISE, ORDINARY, Claim
 from dwray.results.comparison import not_the_papers, unfinished_trainings
 from dwray.results.curves import epochs_to_reach, target_accuracy
+from dwray.results.one_device import mixed_devices
 from dwray.results.records import Records
 from dwray.results.statistics import MOST_UNITS, Estimate, units_needed
 from dwray.results.table import ROW_FORM, Column, Row, Table
@@ -158,6 +159,7 @@ def _notes(records: Records) -> list[str]:
         notes.append(f"NOT ALL trainings completed, and the claims are of those that did: {'; '.join(unfinished)}.")
     if records.disturbed_timings:
         notes.append("Some of the timings were NOT ALONE on their device (Table 4): take their verdicts with care.")
+    notes += mixed_devices(records)
     target = target_accuracy(records)
     if target is not None:
         notes.append(f"Epochs to reach {target:g}% validation accuracy.{_never_reached(records, target)}")

@@ -14,6 +14,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.result import TIME_THIS_ITER_S, TRAINING_ITERATION
 
+from dwray.results.one_device import MOVED
 from dwray.results.progress import Listener, Notice, StageProgress, TrialProgress
 from dwray.results.schema import EPOCHS
 from dwray.results.store import PASS_KIND, RunStore
@@ -163,6 +164,12 @@ def key_of(trial: Trial) -> str:
     return str(trial.config.get(KEY, trial.trial_id))
 
 
+def _all_devices(before: str | None, now: str | None) -> str | None:
+    """The kinds of devices of a trial that went on, perhaps on another kind: its times are of all of them."""
+    names = [*(before.split(MOVED) if before else ()), now]
+    return MOVED.join(dict.fromkeys(filter(None, names))) or None
+
+
 class RecordWriter(Callback):  # type: ignore[misc]
     """Writes what the trials of a stage report into the run's store.
 
@@ -222,6 +229,7 @@ class RecordWriter(Callback):  # type: ignore[misc]
         key = key_of(trial)
         row = self._store.trial(key)
         known = {name: result[name] for name in self.TRIAL_COLUMNS if name in result}
+        known["device"] = _all_devices(row.get("device"), known.get("device"))
         self._store.update_trial(key, epochs_done=result.get("epoch"), seconds=self._seconds(key), **known)
         for warning in result.get("warnings", ()):
             self._listen(Notice(f"{trial}: {warning}"))

@@ -12,7 +12,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from dwray.errors import SpecError, UserError
+from dwray.errors import UserError
+from dwray.tune.placement import SLOT
 
 SETTINGS = {
     "RAY_DEDUP_LOGS": "1",
@@ -44,6 +45,11 @@ HEAD = "node:__internal_head__"
 """The resource that a cluster's head alone has."""
 
 
+def is_client(address: str | None) -> bool:
+    """Whether an address, or ``RAY_ADDRESS`` without one, is of the Ray Client."""
+    return (address or os.environ.get("RAY_ADDRESS") or "").startswith("ray://")
+
+
 @contextmanager
 def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
     """Connect to Ray for the length of a sweep.
@@ -56,12 +62,6 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
     Raises:
         UserError: The cluster cannot be reached.
     """
-    where = address or os.environ.get("RAY_ADDRESS") or ""
-    if where.startswith("ray://"):
-        raise UserError(
-            f"{where}: a sweep does not run through the Ray Client; submit it: ray job submit -- dwray sweep ..., or "
-            "run it on the cluster's head with --address auto"
-        )
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     own = not ray.is_initialized()
@@ -70,8 +70,9 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
     if own:
         options: dict[str, Any] = {}
         local = (address or os.environ.get("RAY_ADDRESS")) in (None, "local")
+        logging.getLogger("ray").setLevel(level)  # the client speaks while it connects
         if local:
-            options = {"include_dashboard": False}
+            options = {"include_dashboard": False, "resources": {SLOT: 1}}
         try:
             ray.init(
                 address="local" if local else address,
@@ -79,10 +80,10 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
                 logging_level=level,
                 **options,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
             raise UserError(
                 f"cannot connect to Ray at {address or os.environ.get('RAY_ADDRESS') or 'this machine'}: "
-                f"{str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
+                f"{_first_and_last_line(error)}; check --address and RAY_ADDRESS"
             ) from error
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(level)
@@ -91,6 +92,12 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
     finally:
         if own:
             ray.shutdown()
+
+
+def _first_and_last_line(error: Exception) -> str:
+    """What failed and, of a server's traceback, why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(dict.fromkeys((lines[0], lines[-1])))
 
 
 def nodes() -> list[Mapping[str, float]]:
@@ -122,26 +129,6 @@ def _read_node_types() -> list[Mapping[str, float]]:
     ]
 
 
-def check_fits(resources: Mapping[str, float], what: str, *settings: str) -> None:
-    """Refuse a trial that no node can hold: Tune would wait for ever for one.
-
-    Args:
-        resources: ``cpu`` and ``gpu`` of the trial.
-        what: The trial, in words.
-        settings: Which settings of ``resources`` ask for so much.
-
-    Raises:
-        SpecError: No node that is alive has the CPUs and GPUs.
-    """
-    if any(node.get("CPU", 0) >= resources["cpu"] and node.get("GPU", 0) >= resources["gpu"] for node in nodes()):
-        return
-    have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes())
-    raise SpecError(
-        f"resources: {what} wants {resources['cpu']:g} CPUs and {resources['gpu']:g} GPUs on one node, and the nodes "
-        f"have {have}; lower it with " + " or ".join(f"--set resources.{setting}=..." for setting in settings)
-    )
-
-
 @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
 def _is_there(path: str) -> bool:
     return Path(path).exists()
@@ -167,9 +154,3 @@ def check_shared(path: Path) -> None:
             f"{path.parent}: is not there on {', '.join(blind)}, where trials would run; "
             "give a folder that all nodes share, or s3://BUCKET/PREFIX, with --storage"
         )
-
-
-def smallest_node(gpus: float) -> float:
-    """CPUs of the smallest node that has so many GPUs (of the smallest with a CPU, if none has)."""
-    counts = [node["CPU"] for node in nodes() if node.get("CPU", 0) >= 1 and node.get("GPU", 0) >= gpus]
-    return min(counts, default=1)

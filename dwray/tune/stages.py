@@ -23,13 +23,14 @@ from dwray.core.config import (
 from dwray.core.data import ImageData, split
 from dwray.core.savepoints import SavedStates
 from dwray.errors import DataError, RunError
-from dwray.results.progress import Listener, StageProgress
+from dwray.results.progress import Listener, Notice, StageProgress
 from dwray.results.store import ENDS, RunStore
 from dwray.results.table import Row
 from dwray.search.plan import pass_kinds, plan, search_epochs, training_protocols
 from dwray.spec import SweepSpec
 from dwray.storage import Storage, write_atomically
-from dwray.tune.cluster import check_fits, check_shared, nodes, smallest_node
+from dwray.tune.cluster import check_shared, nodes
+from dwray.tune.placement import place
 from dwray.tune.protocol import check_protocol
 from dwray.tune.resuming import trial_key
 from dwray.tune.searcher import FixedTrials, LinearSearch
@@ -72,23 +73,11 @@ class Sweep:
             check_protocol(protocol, splits[protocol.tune_on_test_set], spec)
         # A mapping, because Tune would try to store a bare reference once more.
         self.images = {tuning: ray.put(images) for tuning, images in splits.items()}
-        resources = spec.resources
-        gpus = resources.gpus_per_trial
-        if gpus is None:
-            gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes()) else 0.0
-        self.trial_resources = {"cpu": resources.cpus_per_trial, "gpu": gpus}
         if not states.remote:
             check_shared(store.paths.trials)
-        check_fits(self.trial_resources, "a trial", "cpus_per_trial", "gpus_per_trial")
-        timing_gpus = resources.timing_gpus
-        if timing_gpus is None:
-            timing_gpus = 1.0 if gpus > 0 else 0.0
-        self.timing_resources = {
-            "cpu": resources.timing_cpus or smallest_node(timing_gpus),
-            "gpu": timing_gpus,
-        }
-        if spec.timing:
-            check_fits(self.timing_resources, "a timing", "timing_cpus", "timing_gpus")
+        self.placement = place(spec.resources, nodes(), timing=spec.timing is not None)
+        if self.placement.notice:
+            listen(Notice(self.placement.notice))
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles whatever names its trials: all of this belongs to the driver and stays behind."""
@@ -163,7 +152,7 @@ class Sweep:
                     if row["status"] in ENDS
                 },
                 trials=searcher.max_trials,
-                resources=self.trial_resources,
+                resources=self.placement.search,
                 varies=varies,
                 describe=describe,
             ),
@@ -216,7 +205,7 @@ class Sweep:
                 searcher=FixedTrials(configs),
                 ended=done,
                 trials=len(configs),
-                resources=self.trial_resources,
+                resources=self.placement.train,
                 varies=varies,
                 describe=lambda trial: {},
             )
@@ -262,7 +251,7 @@ class Sweep:
                 "memory_format": self._timing_format(),
                 "passes": timing.passes,
                 "warmup_batches": timing.warmup_batches,
-                "threads": max(1, int(self.timing_resources["cpu"])),
+                "threads": max(1, int(self.placement.time["cpu"])),
             }
             for kind in pass_kinds(self.spec)
         ]
@@ -292,7 +281,7 @@ class Sweep:
                 searcher=FixedTrials(configs),
                 ended=self._done("time"),
                 trials=len(configs),
-                resources=self.timing_resources,
+                resources=self.placement.time,
                 varies=varies,
                 describe=lambda trial: {"batch_size": trial.config["batch_size"]},
                 exclusive=True,
@@ -315,7 +304,7 @@ class Sweep:
             "network": self.spec.network_of(contender),
             "width": self.spec.width_of(contender),
             "seed": seed,
-            "threads": max(1, int(self.trial_resources["cpu"])),
+            "threads": max(1, int(self.placement.search["cpu"])),
             "test": test,
             **dataclasses.asdict(self.spec.training_of(contender, **changes)),
         }

@@ -11,7 +11,7 @@ from types import FrameType
 
 from dwray.core.data import ImageData, load
 from dwray.core.environment import environment
-from dwray.errors import RunError
+from dwray.errors import RunError, UserError
 from dwray.paths import STATES, RunPaths
 from dwray.results.lease import Lease
 from dwray.results.mirror import Mirror
@@ -20,7 +20,8 @@ from dwray.results.store import RunStore, write_json
 from dwray.results.table import Row
 from dwray.spec import SweepSpec
 from dwray.storage import Storage
-from dwray.tune.cluster import cluster
+from dwray.tune.client import run_on_head
+from dwray.tune.cluster import cluster, is_client
 from dwray.tune.stages import Sweep
 
 
@@ -70,6 +71,14 @@ def run_sweep(
         UserError: The cluster cannot be reached.
         KeyboardInterrupt: Somebody pressed Ctrl-C, or ended this process with SIGTERM.
     """
+    if is_client(address):
+        if storage is None:
+            raise UserError(
+                "ray://: the driver runs on the cluster's head, and its records come back through a store: give "
+                "--storage s3://BUCKET/PREFIX (or gs://)"
+            )
+        with cluster(address, verbose=verbose), _terminable():
+            return run_on_head(run_sweep, spec, paths, listen, storage=storage, resume=resume)
     kept = storage or Storage(paths.folder)
     with Lease(kept), Mirror(paths, storage) if storage else nullcontext() as mirror:
         store = RunStore(paths, identity_of(spec), mirror)

@@ -33,6 +33,7 @@ from dwray.core.savepoints import Pace, SavedStates
 from dwray.core.training import TrainingState, fit, settle, start
 from dwray.core.witness import Witness
 from dwray.storage import Storage, one_line
+from dwray.tune.placement import owns_node
 
 KEY = "trial_key"
 """In the config of a trial: its name in the run, the same whenever and wherever it runs."""
@@ -58,6 +59,13 @@ def prepare_worker(threads: int) -> torch.device:
 def where(device: torch.device) -> dict[str, Any]:
     """What a result was measured on, as columns of a trial."""
     return {"device": device_name(device), "threads": torch.get_num_threads(), "host": platform.node()}
+
+
+def owned_node() -> bool:
+    """Whether Ray can have run nothing beside this trial on its node."""
+    context = ray.get_runtime_context()
+    node = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    return owns_node(context.get_assigned_resources(), node["Resources"])
 
 
 SplitsByTuning = Mapping[bool, Any]
@@ -283,7 +291,7 @@ class TimeTrial(tune.Trainable):  # type: ignore[misc]
                     read_each_batch=self.config["notebook_loader"],
                 )
             )
-        witnessed = dataclasses.asdict(witness.record)
+        witnessed = {**dataclasses.asdict(witness.record), "owned_node": owned_node()}
         del witnessed["threads"]  # of the process; the trial's own are told beside it
         return {
             "passes": [dataclasses.asdict(record) for record in records],

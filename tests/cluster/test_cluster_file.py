@@ -12,6 +12,8 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from dwray.tune.placement import SLOT
+
 TOP = Path(__file__).parents[2]
 FILES = ("cluster.yaml", "docs/onprem.yaml")
 
@@ -67,7 +69,7 @@ def test_workers_have_what_their_instance_types_have(instance_types: dict[str, A
             assert gpus == 0
         else:
             assert gpus >= 1
-            assert node["resources"] == {"CPU": instance["VCpuInfo"]["DefaultVCpus"], "GPU": gpus}
+            assert node["resources"] == {"CPU": instance["VCpuInfo"]["DefaultVCpus"], "GPU": gpus, SLOT: 1}
             assert "spot" in instance["SupportedUsageClasses"]
 
 

@@ -7,24 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from dwray.errors import UserError
-from dwray.tune.cluster import cluster
-
 SCRIPT = """
 import json, sys
 from ray.cluster_utils import Cluster
 import ray
 from dwray.errors import SpecError
-from dwray.tune.cluster import check_fits, nodes, smallest_node
+from dwray.spec import ResourcesSpec
+from dwray.tune.cluster import nodes
+from dwray.tune.placement import place
 made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False})
 ray.init(address=made.address, log_to_driver=False)
-check_fits({"cpu": 4, "gpu": 1}, "a trial", "cpus_per_trial", "gpus_per_trial")
+placed = place(ResourcesSpec(cpus_per_trial=4), nodes())
 try:
-    check_fits({"cpu": 4, "gpu": 2}, "a trial", "cpus_per_trial", "gpus_per_trial")
+    place(ResourcesSpec(cpus_per_trial=4, gpus_per_trial=2), nodes())
     refused = None
 except SpecError as error:
     refused = str(error)
-print(json.dumps([[node.get("GPU", 0) for node in nodes()], smallest_node(1), refused]))
+print(json.dumps([[node.get("GPU", 0) for node in nodes()], placed.time["cpu"], refused]))
 ray.shutdown()
 made.shutdown()
 """
@@ -53,12 +52,3 @@ def test_a_cluster_that_is_scaled_to_zero_has_what_it_would_start(tmp_path: Path
     assert sorted(gpus) == [0, 1, 1]
     assert cpus == 4
     assert "a trial wants 4 CPUs and 2 GPUs on one node" in refused
-
-
-def test_the_ray_client_is_refused_in_a_line_that_names_the_way() -> None:
-    with (
-        pytest.raises(UserError, match=r"ray://head:10001: .*ray job submit -- dwray sweep") as caught,
-        cluster("ray://head:10001", verbose=False),
-    ):
-        pass
-    assert "\n" not in str(caught.value)

@@ -68,6 +68,7 @@ def test_every_erratum_is_trained_and_timed_beside_the_protocol(ray_cluster: Non
     kinds = {(row["loader"], row["batch_statistics"], row["notebook_loader"]) for row in records.timings}
     assert kinds == {(a, b, False) for a in (False, True) for b in (False, True)} | {(True, False, True)}
     assert all(row["load_average"] is not None and row["exclusive"] in (True, False) for row in records.timings)
+    assert all(row["owned_node"] for row in records.timings)
     (table,) = [table for table in make_tables(records) if table.name == "errata"]
     assert [row["switch"].partition(":")[0] for row in table.rows] == list(SWITCHES)
     assert all(row["accuracy_points"] is not None for row in table.rows)

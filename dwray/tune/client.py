@@ -1,0 +1,181 @@
+"""A sweep through the Ray Client (``ray://``): its driver runs on the cluster's head, its user sits elsewhere.
+
+Ray Tune would pickle half of a driver to the head, without its records. So all of the driver goes there, as one task
+that takes no CPU, with the run's files; what it tells comes back through an actor, and the records through the storage.
+"""
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from dwray.core.environment import environment
+from dwray.errors import RunError, UserError
+from dwray.paths import RunPaths
+from dwray.results.mirror import fetch
+from dwray.results.progress import Listener
+from dwray.results.store import write_json
+from dwray.results.table import Row
+from dwray.spec import SweepSpec, to_plain
+from dwray.storage import Storage, one_line, write_atomically
+from dwray.tune.cluster import HEAD
+
+POLL_SECONDS = 0.3
+INTERRUPTED_SECONDS = 60.0
+"""So long the driver on the head has to end its trials in order when it is interrupted."""
+INTERRUPTED = "interrupted"
+
+Drive = Callable[..., list[Row]]
+"""``run_sweep``, which the task calls on the head."""
+
+
+@ray.remote(num_cpus=0)
+class _Between:
+    """What the driver on the head tells its user, and the user's wish to end it."""
+
+    def __init__(self) -> None:
+        self._told: list[Any] = []
+        self._stop = False
+
+    def tell(self, event: Any) -> None:
+        """Add something that the driver tells."""
+        self._told.append(event)
+
+    def take(self) -> list[Any]:
+        """What was told since this was last asked."""
+        told, self._told = self._told, []
+        return told
+
+    def stop(self) -> None:
+        """Ask the driver to stop."""
+        self._stop = True
+
+    def stopping(self) -> bool:
+        """The driver is asked to stop."""
+        return self._stop
+
+
+@ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
+def _drive(
+    drive: Drive,
+    plain: Mapping[str, Any],
+    names: tuple[str, str],
+    files: Mapping[str, bytes],
+    location: str,
+    resume: bool,
+    between: Any,
+) -> list[Row] | str:
+    """The driver, on the head: with the run's files in a scratch folder of its own."""
+    spec = SweepSpec.model_validate(plain)
+    with tempfile.TemporaryDirectory(prefix="dwray-run-") as scratch, _stopped_by(between):
+        paths = RunPaths(Path(scratch).joinpath(*names))
+        for name, content in files.items():
+            write_atomically(paths.folder / name, content)
+        if not resume:
+            write_json(paths.environment, environment())  # of the machine that drives
+        try:
+            failed = drive(spec, paths, between.tell.remote, storage=Storage(location), resume=resume)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        ray.get(between.stopping.remote())  # it has been told everything, then
+        return failed
+
+
+@contextmanager
+def _stopped_by(between: Any) -> Iterator[None]:
+    """Send this process SIGTERM when the user asks for the end."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(POLL_SECONDS):
+            if ray.get(between.stopping.remote()):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(INTERRUPTED_SECONDS)
+
+
+def run_on_head(
+    drive: Drive,
+    spec: SweepSpec,
+    paths: RunPaths,
+    listen: Listener,
+    *,
+    storage: Storage,
+    resume: bool,
+) -> list[Row]:
+    """Run a sweep on the head of the cluster that this process is a client of; its records are in ``paths`` then.
+
+    Args:
+        drive: ``run_sweep``.
+        spec: What to run.
+        paths: The run's folder here.
+        listen: Is told how it gets on.
+        storage: Keeps the run; must be reached from the head and from here.
+        resume: Go on from the run's records.
+
+    Returns:
+        The rows of the trials that failed.
+
+    Raises:
+        UserError: What ``run_sweep`` raised on the head; it cannot go on, or was lost.
+        KeyboardInterrupt: It was interrupted, here or there.
+    """
+    files = {
+        path.relative_to(paths.folder).as_posix(): path.read_bytes()
+        for path in sorted(paths.folder.rglob("*"))
+        if path.is_file() and paths.states not in path.parents
+    }
+    on_head = {"resources": {HEAD: 0.001}}
+    between: Any = _Between.options(**on_head).remote()  # type: ignore[attr-defined]
+    names = (paths.folder.parent.name, paths.folder.name)
+    task = _drive.options(**on_head).remote(drive, to_plain(spec), names, files, storage.location, resume, between)
+    try:
+        failed = _follow(task, between, listen)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            between.stop.remote()
+            ray.wait([task], timeout=INTERRUPTED_SECONDS)
+        with contextlib.suppress(RunError):  # it may have ended before it kept anything
+            fetch(storage, paths)
+        raise _in_our_words(error) from error
+    fetch(storage, paths)
+    return failed
+
+
+def _in_our_words(error: BaseException) -> BaseException:
+    """What ended the driver on the head, as it would have been raised here."""
+    if isinstance(error, RayTaskError):
+        if isinstance(error.cause, UserError):
+            return error.cause
+        return RunError(f"the driver on the head failed: {one_line(error.cause)}")
+    if isinstance(error, RayError | ConnectionError):
+        return RunError(f"the driver on the head was lost ({one_line(error)})")
+    return error
+
+
+def _follow(task: Any, between: Any, listen: Listener) -> list[Row]:
+    """What the driver returns; what it tells until then is passed on."""
+    while True:
+        ended, _ = ray.wait([task], timeout=POLL_SECONDS)
+        for event in ray.get(between.take.remote()):
+            listen(event)
+        if ended:
+            outcome: list[Row] | str = ray.get(task)
+            if isinstance(outcome, str):
+                raise KeyboardInterrupt
+            return outcome
