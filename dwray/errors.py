@@ -36,6 +36,11 @@ class RunError(UserError):
     """A run folder, or a file in it, that cannot be read."""
 
 
+def one_line(error: BaseException) -> str:
+    """The first line of what an error says; its class if it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """The known name that was perhaps meant, as the end of an error's line; the known names if none is like it."""
     names = list(known)

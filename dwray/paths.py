@@ -10,6 +10,8 @@ from dwray.errors import RunError
 
 STATES = "states"
 """The folder of a run's saved states, here and in storage."""
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+"""What the name of a sweep or a run matches: nothing that leads out of its folder."""
 
 
 def sweep_folders() -> list[Path]:

@@ -20,6 +20,7 @@ from dwray.core.config import (
     switches_of,
 )
 from dwray.errors import SpecError, near
+from dwray.paths import NAME
 
 AxisValue = bool | int | float | str
 NON_NEGATIVE = Field(ge=0)
@@ -105,7 +106,7 @@ class ResourcesSpec(_Section):
 class SweepSpec(_Section):
     """A sweep: both networks searched, trained, timed and compared."""
 
-    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(default="", pattern=f"^{NAME}$")
     """Names the folder of its runs; by default the file's name."""
     networks: dict[str, NetworkSpec] = Field(min_length=1)
     """The contenders by name: a list of network names, or a mapping with settings of their own."""

@@ -8,16 +8,14 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from dwray.errors import RunError
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
+from dwray.errors import RunError, one_line
 
 T = TypeVar("T")
 
@@ -65,6 +63,66 @@ def write_atomically(path: Path, content: bytes) -> None:
     replace_file(path, content)
 
 
+class _Folder:
+    """Files below a folder."""
+
+    def __init__(self, location: str) -> None:
+        self._root = Path(location)
+
+    def read(self, name: str) -> bytes:
+        return (self._root / name).read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        write_atomically(self._root / name, content)
+
+    def delete(self, name: str) -> None:
+        (self._root / name).unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        files = (path for path in self._root.rglob("*") if path.is_file())
+        return [path.relative_to(self._root).as_posix() for path in files if not path.name.endswith(".tmp")]
+
+    def may_pass(self, error: OSError) -> bool:
+        return error.errno in PASSING
+
+
+class _ObjectStore:
+    """Objects below a prefix of a bucket."""
+
+    def __init__(self, location: str) -> None:
+        from pyarrow import ArrowInvalid
+        from pyarrow.fs import FileSystem
+
+        try:
+            self._system, root = FileSystem.from_uri(location)
+        except ArrowInvalid as error:
+            raise RunError(f"{location}: is no location of a store ({one_line(error)})") from error
+        self._root = root.rstrip("/")
+
+    def read(self, name: str) -> bytes:
+        with self._system.open_input_file(f"{self._root}/{name}") as stream:
+            content: bytes = stream.read()
+            return content
+
+    def write(self, name: str, content: bytes) -> None:
+        with self._system.open_output_stream(f"{self._root}/{name}") as stream:
+            stream.write(content)
+
+    def delete(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._system.delete_file(f"{self._root}/{name}")
+
+    def names(self) -> list[str]:
+        from pyarrow.fs import FileSelector, FileType
+
+        selector = FileSelector(self._root, allow_not_found=True, recursive=True)
+        infos = self._system.get_file_info(selector)
+        return [info.path[len(self._root) + 1 :] for info in infos if info.type == FileType.File]
+
+    def may_pass(self, error: OSError) -> bool:
+        return not any(word in str(error) for word in REFUSALS)
+
+
 class Storage:
     """Files by name in one place.
 
@@ -110,13 +168,7 @@ class Storage:
             FileNotFoundError: There is no such file.
             OSError: It cannot be read.
         """
-
-        def remote() -> bytes:
-            with self._system.open_input_file(self._path(name)) as stream:
-                content: bytes = stream.read()
-                return content
-
-        return self._patiently(remote if self.remote else (Path(self.location) / name).read_bytes)
+        return self._patiently(lambda: self._files.read(name))
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all.
@@ -124,42 +176,15 @@ class Storage:
         Raises:
             OSError: It cannot be written.
         """
-
-        def remote() -> None:
-            with self._system.open_output_stream(self._path(name)) as stream:
-                stream.write(content)
-
-        local = Path(self.location) / name
-        self._patiently(remote if self.remote else lambda: write_atomically(local, content))
+        self._patiently(lambda: self._files.write(name, content))
 
     def delete(self, name: str) -> None:
         """Delete a file; that there is none is no error."""
-
-        def remote() -> None:
-            try:
-                self._system.delete_file(self._path(name))
-            except FileNotFoundError:
-                return
-
-        local = Path(self.location) / name
-        self._patiently(remote if self.remote else lambda: local.unlink(missing_ok=True))
+        self._patiently(lambda: self._files.delete(name))
 
     def names(self) -> list[str]:
         """The names of all files, in their order; those being written are none of them."""
-
-        def remote() -> list[str]:
-            from pyarrow.fs import FileSelector, FileType
-
-            selector = FileSelector(self._root, allow_not_found=True, recursive=True)
-            infos = self._system.get_file_info(selector)
-            return [info.path[len(self._root) + 1 :] for info in infos if info.type == FileType.File]
-
-        def local() -> list[str]:
-            root = Path(self.location)
-            files = (path for path in root.rglob("*") if path.is_file())
-            return [path.relative_to(root).as_posix() for path in files if not path.name.endswith(".tmp")]
-
-        return sorted(self._patiently(remote if self.remote else local))
+        return sorted(self._patiently(lambda: self._files.names()))  # noqa: PLW0108 - it may be opened only then
 
     def check_writable(self) -> None:
         """Write a file and delete it again.
@@ -175,27 +200,9 @@ class Storage:
             check = "the bucket's name, your credentials and the network" if self.remote else "its rights"
             raise RunError(f"{self}: cannot be written ({one_line(error)}); check {check}") from error
 
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
-
     @cached_property
-    def _root(self) -> str:
-        return self._opened[1]
-
-    @cached_property
-    def _system(self) -> "FileSystem":
-        return self._opened[0]
-
-    @cached_property
-    def _opened(self) -> "tuple[FileSystem, str]":
-        from pyarrow import ArrowInvalid
-        from pyarrow.fs import FileSystem
-
-        try:
-            system, root = FileSystem.from_uri(self.location)
-        except ArrowInvalid as error:
-            raise RunError(f"{self.location}: is no location of a store ({one_line(error)})") from error
-        return system, root.rstrip("/")
+    def _files(self) -> _Folder | _ObjectStore:
+        return _ObjectStore(self.location) if self.remote else _Folder(self.location)
 
     def _patiently(self, operation: Callable[[], T]) -> T:
         """An operation's result, tried again with growing pauses while its failure may pass."""
@@ -210,13 +217,4 @@ class Storage:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _may_pass(self, error: OSError) -> bool:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            return False
-        if self.remote:
-            return not any(word in str(error) for word in REFUSALS)
-        return error.errno in PASSING
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message in a line, or its name if it has none."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        return not isinstance(error, FileNotFoundError | PermissionError) and self._files.may_pass(error)

@@ -1,11 +1,29 @@
-"""The command in this process, where a process of its own would only take time."""
+"""The command: in a process of its own, or in this one where that would only take time."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from dwray.cli import main
+
+COMMAND = [sys.executable, "-m", "dwray"]
+
+
+def dwray(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``dwray ARGUMENTS`` in a folder, on a terminal of 80 columns, to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def in_process(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:

@@ -1,13 +1,12 @@
 """What the tests share: one Ray for the session, and one object store."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from commands import dwray
 from object_store import ObjectStore, serve
 from tiny import DISTURBED
 
@@ -26,16 +25,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
     """A sweep as a user runs it, undisturbed, and the folder that it was run in."""
     folder = tmp_path_factory.mktemp("swept")
     (folder / "tiny.yaml").write_text(yaml.safe_dump(DISTURBED))
-    run = subprocess.run(
-        [sys.executable, "-m", "dwray", "sweep", "tiny.yaml"],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return run, folder
+    return dwray("sweep", "tiny.yaml", folder=folder), folder
 
 
 @pytest.fixture(scope="session")

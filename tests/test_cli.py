@@ -1,7 +1,6 @@
 """The command as a user runs it: in a process of its own, from any folder."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,27 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from commands import in_process
+from commands import dwray, in_process
 from records import make_run
 from tiny import TINY
 
 from dwray.errors import EXIT_NOT_EXCLUSIVE
 from dwray.paths import RunPaths
-
-COMMAND = [sys.executable, "-m", "dwray"]
-
-
-def dwray(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "80", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
 
 Here = Callable[..., tuple[int, str, str]]
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from commands import in_process
+from commands import COMMAND, in_process
 from object_store import KEY, SECRET, ObjectStore
 from processes import kill_all_in, trials_below
 from same import assert_same_results
@@ -28,7 +28,6 @@ from dwray.results.records import Records
 
 pytestmark = pytest.mark.slow
 
-COMMAND = [sys.executable, "-m", "dwray"]
 WELL = (0, EXIT_NOT_EXCLUSIVE)
 
 

@@ -1,30 +1,17 @@
 """`dwray time` as a user runs it."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from commands import in_process
+from commands import dwray, in_process
 
 SMALL = ["--width", "0.125", "--size", "8", "--classes", "5", "--images", "10", "--passes", "2", "--threads", "1"]
 SMALL += ["--batch-sizes", "10,4"]
 FAST = [*SMALL, "--modes", "float32-eager", "--device", "cpu"]
-
-
-def dwray(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dwray", *arguments],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def test_two_networks_are_timed_and_their_crossover_searched(tmp_path: Path) -> None:

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dwray.errors import RunError
-from dwray.paths import RunPaths
+from dwray.paths import NAME, RunPaths
 from dwray.storage import Storage
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""A sweep or a run: nothing that leads out of its folder."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def find_run(run: str, runs_dir: Path, *, resume: bool = False) -> KeptRun:
     else:
         storage = Storage(run)
         sweep, run_id = storage.location.partition("?")[0].rsplit("/", 2)[1:]
-        if not all(NAME.fullmatch(name) for name in (sweep, run_id)):
+        if not all(re.fullmatch(NAME, name) for name in (sweep, run_id)):
             raise RunError(f"{run}: is not the location of a run: .../SWEEP/RUN-ID")
         paths = RunPaths((runs_dir / sweep / run_id).absolute())
     if resume:

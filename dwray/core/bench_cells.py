@@ -36,12 +36,13 @@ from dwray.core.data import Images
 from dwray.core.environment import environment
 from dwray.core.execution import Execution
 from dwray.core.execution import unavailable as execution_unavailable
-from dwray.core.modes import MODES, TOLERANCES, Mode, first_line, output_error, prepare, unavailable
+from dwray.core.modes import MODES, TOLERANCES, Mode, output_error, prepare, unavailable
 from dwray.core.networks import build
 from dwray.core.notebook_loop import in_nchw, notebook_epoch
 from dwray.core.precision import full_float32, tf32
 from dwray.core.testtime import CHECK_IMAGES, activation_bytes, free_bytes, untrained
 from dwray.core.training import fit, start
+from dwray.errors import one_line
 
 SEED = 0
 LEARNING_RATE, WEIGHT_DECAY = 0.001, 0.0005
@@ -121,7 +122,7 @@ class Cells:
             return Failure("the GPU's memory is full")
         except Exception as error:  # torch and its compilers raise all kinds, and the other cells must be measured
             self._prepared.pop(cell, None)
-            return Failure(first_line(error))
+            return Failure(one_line(error))
 
     # Training
 

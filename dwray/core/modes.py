@@ -12,6 +12,7 @@ from dwray.core.config import MODE_NAMES
 from dwray.core.folding import fold_batch_norm
 from dwray.core.graphs import GraphedNetwork
 from dwray.core.precision import full_float32, lacks, tf32
+from dwray.errors import one_line
 
 TOLERANCES = {"float32": 1e-3, "tf32": 0.1, "bfloat16": 0.8}
 """How far outputs may be from eager float32, as a share of how much they differ between images. Outputs that have
@@ -74,14 +75,8 @@ def compiler_error(device: torch.device) -> str | None:
     try:
         torch.compile(lambda x: x.sin() + 1, fullgraph=True)(inputs)
     except Exception as error:  # whatever a missing or broken compiler makes torch raise: it is the reason
-        return f"torch.compile does not work here: {first_line(error)}"
+        return f"torch.compile does not work here: {one_line(error)}"
     return None
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line; its class if it says nothing."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def prepare(

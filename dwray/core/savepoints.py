@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from dwray.core import checkpoint
 from dwray.core.training import TrainingState
-from dwray.errors import RunError
-from dwray.storage import Storage, one_line
+from dwray.errors import RunError, one_line
+from dwray.storage import Storage
 
 KEPT = 2
 """The last so many states are kept, and the best beside them: a damaged one leaves another."""

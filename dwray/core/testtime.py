@@ -17,10 +17,10 @@ from dwray.core.clock import Stopwatch
 from dwray.core.crossover import Comparison, Crossover, compare_rounds, find_crossover
 from dwray.core.environment import device_name
 from dwray.core.inference import Batches, time_passes
-from dwray.core.modes import Mode, first_line, prepare, unavailable
+from dwray.core.modes import Mode, prepare, unavailable
 from dwray.core.networks import build
 from dwray.core.witness import Witness, Witnessed
-from dwray.errors import UserError
+from dwray.errors import UserError, one_line
 
 WARMUP_BATCHES = 3
 ROUND_SECONDS = 0.03
@@ -159,7 +159,7 @@ def measure(names: Sequence[str], plan: Plan, *, classes: int, width: float, lis
         except torch.OutOfMemoryError:
             reasons[mode] = "the GPU's memory is full: give a smaller --batch-sizes or --max-batch"
         except Exception as error:  # torch and its compilers raise all kinds, and the other modes' figures must be kept
-            reasons[mode] = first_line(error)
+            reasons[mode] = one_line(error)
         else:
             times += timed
             crossovers += searched

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dwray.errors import RunError
+from dwray.errors import RunError, one_line
 from dwray.paths import RunPaths
-from dwray.storage import Storage, one_line, write_atomically
+from dwray.storage import Storage, write_atomically
 
 PAUSE_SECONDS = 2.0
 """Between two tries at a storage that fails."""

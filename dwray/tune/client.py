@@ -18,14 +18,14 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from dwray.core.environment import environment
-from dwray.errors import RunError, UserError
+from dwray.errors import RunError, UserError, one_line
 from dwray.paths import RunPaths
 from dwray.results.mirror import fetch
 from dwray.results.progress import Listener
 from dwray.results.store import write_json
 from dwray.results.table import Row
 from dwray.spec import SweepSpec, to_plain
-from dwray.storage import Storage, one_line, write_atomically
+from dwray.storage import Storage, write_atomically
 from dwray.tune.cluster import HEAD
 
 POLL_SECONDS = 0.3

@@ -32,7 +32,8 @@ from dwray.core.precision import full_float32
 from dwray.core.savepoints import Pace, SavedStates
 from dwray.core.training import TrainingState, fit, settle, start
 from dwray.core.witness import Witness
-from dwray.storage import Storage, one_line
+from dwray.errors import one_line
+from dwray.storage import Storage
 from dwray.tune.placement import owns_node
 
 KEY = "trial_key"

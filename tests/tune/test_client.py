@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commands import COMMAND
 from object_store import ObjectStore
 from processes import kill_all_in
 from same import assert_same_results
@@ -66,7 +67,7 @@ def head(folder: Path) -> Iterator[str]:
 
 def dwray(*arguments: str, folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "dwray", *arguments],
+        [*COMMAND, *arguments],
         cwd=folder,
         env={**os.environ, "RAY_AUTH_MODE": "disabled", "COLUMNS": "80"},
         stdout=subprocess.PIPE,
