@@ -119,6 +119,21 @@ class RunPaths:
         return self.folder / "checkpoints" / ("-".join(filter(None, (network, f"seed{seed}", erratum))) + ".pt")
 
     @property
+    def wandb(self) -> Path:
+        """What W&B has of the run."""
+        return self.folder / "wandb.json"
+
+    @property
+    def wandb_folder(self) -> Path:
+        """What the W&B client writes: offline runs, and its logs."""
+        return self.folder / "wandb"
+
+    @property
+    def wandb_report(self) -> Path:
+        """The specification of the W&B report."""
+        return self.folder / "wandb-report.json"
+
+    @property
     def markdown(self) -> Path:
         """The report as Markdown."""
         return self.folder / "report.md"

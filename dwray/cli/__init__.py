@@ -10,6 +10,7 @@ from dwray.cli.bench import bench
 from dwray.cli.networks import networks
 from dwray.cli.options import EPILOG
 from dwray.cli.plan import plan
+from dwray.cli.publish import publish, status
 from dwray.cli.report import report
 from dwray.cli.sweep import resume, sweep
 from dwray.cli.time import time_
@@ -26,6 +27,8 @@ cli.add_command(sweep)
 cli.add_command(resume)
 cli.add_command(plan)
 cli.add_command(report)
+cli.add_command(publish)
+cli.add_command(status)
 cli.add_command(time_)
 cli.add_command(bench)
 cli.add_command(networks)

@@ -52,6 +52,20 @@ RUNS_DIR = click.option(
     show_default=True,
     help="Folder of all runs.",
 )
+WANDB_WHERE = _options(
+    click.option("--entity", help="Whose W&B project; by default WANDB_ENTITY, or the key's owner."),
+    click.option("--project", help="W&B project; by default WANDB_PROJECT, or dwray."),
+)
+WANDB = _options(
+    click.option(
+        "--wandb",
+        type=click.Choice(["auto", "offline", "online"]),
+        is_flag=False,
+        flag_value="auto",
+        help="Publish to W&B; without a value online if there is a key, else into folders to send later.",
+    ),
+    WANDB_WHERE,
+)
 DRIVER = _options(
     click.option("--address", help="Ray cluster to run on; by default RAY_ADDRESS, or this machine."),
     JSON,

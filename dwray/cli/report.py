@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
+from dwray.cli.options import EPILOG, JSON, RUNS_DIR, WANDB, print_json
+from dwray.cli.publish import publish_to, take_destination
 from dwray.cli.runs import find_run
+from dwray.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,9 +22,21 @@ if TYPE_CHECKING:
 @click.argument("run")
 @RUNS_DIR
 @click.option("--open", "open_page", is_flag=True, help="Show the report in a browser.")
+@WANDB
 @JSON
 @click.option("-q", "--quiet", is_flag=True, help="Print only the report's file, and errors.")
-def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool) -> None:
+@click.pass_context
+def report(
+    context: click.Context,
+    run: str,
+    runs_dir: Path,
+    open_page: bool,
+    wandb: str | None,
+    entity: str | None,
+    project: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Make the tables of RUN again, from its Parquet files alone.
 
     RUN is the folder of a run, SWEEP/RUN-ID, the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
@@ -31,6 +45,7 @@ def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool
 
     from dwray.report.documents import write_report
 
+    to = take_destination(wandb, entity, project)
     paths = find_run(run, runs_dir).paths
     records, tables = write_report(paths)
     if as_json:
@@ -41,6 +56,8 @@ def report(run: str, runs_dir: Path, open_page: bool, as_json: bool, quiet: bool
         print_report(Console(), paths, records, tables)
     if open_page:
         click.launch(paths.html.as_uri())
+    if to and not publish_to(paths, to, quiet=quiet or as_json):
+        context.exit(EXIT_FAILED)
 
 
 def print_report(console: "Console", paths: "RunPaths", records: "Records", tables: "list[Table]") -> None:

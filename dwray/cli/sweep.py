@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dwray.cli.options import DRIVER, EPILOG, RUNS_DIR, SWEEP, print_json
+from dwray.cli.options import DRIVER, EPILOG, RUNS_DIR, SWEEP, WANDB, print_json
 from dwray.cli.plan import print_plan, resolve_sweep
+from dwray.cli.publish import published, take_destination
 from dwray.cli.report import print_report
 from dwray.cli.runs import KeptRun, find_run, new_run
 from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, UserError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     "gs://BUCKET/PREFIX. By default --runs-dir.",
 )
 @click.option("--dry-run", is_flag=True, help="Validate and print the plan; start nothing.")
+@WANDB
 @DRIVER
 @click.pass_context
 def sweep(
@@ -37,6 +39,9 @@ def sweep(
     runs_dir: Path,
     storage: str | None,
     dry_run: bool,
+    wandb: str | None,
+    entity: str | None,
+    project: str | None,
     address: str | None,
     as_json: bool,
     quiet: bool,
@@ -55,22 +60,28 @@ def sweep(
     from dwray.spec import to_plain
     from dwray.storage import write_atomically
 
+    to = take_destination(wandb, entity, project)
     run = new_run(spec.name, runs_dir, storage)
     write_atomically(run.paths.sweep, yaml.safe_dump(to_plain(spec), sort_keys=False).encode())
     full_float32()  # as the trials compute, so that the record says what they did
     write_json(run.paths.environment, environment())
-    _drive(context, run, spec, resumed=False, address=address, as_json=as_json, quiet=quiet, verbose=verbose)
+    with published(run, to, quiet=quiet or as_json):
+        _drive(context, run, spec, resumed=False, address=address, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 @click.command(epilog=EPILOG)
 @click.argument("run")
 @RUNS_DIR
+@WANDB
 @DRIVER
 @click.pass_context
 def resume(
     context: click.Context,
     run: str,
     runs_dir: Path,
+    wandb: str | None,
+    entity: str | None,
+    project: str | None,
     address: str | None,
     as_json: bool,
     quiet: bool,
@@ -85,12 +96,14 @@ def resume(
     from dwray.errors import RunError
     from dwray.sweepfile import resolve
 
+    to = take_destination(wandb, entity, project)
     kept = find_run(run, runs_dir, resume=True)
     if not kept.paths.sweep.is_file():
         raise RunError(f"{kept.paths.sweep}: there is no such file, and without it nothing says what to run")
     spec = resolve(str(kept.paths.sweep), ())
     full_float32()
-    _drive(context, kept, spec, resumed=True, address=address, as_json=as_json, quiet=quiet, verbose=verbose)
+    with published(kept, to, quiet=quiet or as_json):
+        _drive(context, kept, spec, resumed=True, address=address, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 def _drive(

@@ -48,6 +48,9 @@ class Figure:
     caption: str
     alt_text: str
     """What it shows, for those who do not see it."""
+    contender: str
+    column: str
+    """Of epochs.parquet."""
     chart: alt.LayerChart
 
     @property
@@ -208,6 +211,8 @@ def _figure(records: Records, contender: str, quantity: Quantity) -> Figure | No
         title=f"{contender} {words} on {images}" if number else f"{words.capitalize()} of {contender} on {images}",
         caption=" ".join(_caption(records, curves, quantity)),
         alt_text=_alt_text(f"{words} of {contender} on {images}", quantity, curves),
+        contender=contender,
+        column=quantity.column,
         chart=_chart(quantity, curves),
     )
 

@@ -46,9 +46,10 @@ class Mirror:
             self._changed.notify()
 
     def put_all(self) -> None:
-        """Every file of the run, less the saved states, which are written to storage by those who make them."""
+        """Every file of the run, less what W&B's client wrote, and the saved states, which trials write there."""
+        elsewhere = {self._paths.states, self._paths.wandb_folder}
         for path in sorted(self._paths.folder.rglob("*")):
-            if path.is_file() and not path.name.endswith(".tmp") and self._paths.states not in path.parents:
+            if path.is_file() and not path.name.endswith(".tmp") and not elsewhere & set(path.parents):
                 self.put(path)
 
     def __enter__(self) -> Self:

@@ -1,0 +1,1 @@
+"""Runs and reports for Weights & Biases, made from a run's Parquet files by a process of its own."""

@@ -1,0 +1,160 @@
+"""The comparison report as W&B shows it: laid out as the paper is, with the measured beside it.
+
+It is made anew from the records whenever they are published, never read back and edited: reading back loses settings.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import wandb_workspaces.reports.v2 as wr
+from wandb_workspaces import expr
+
+from dwray.publish.runs import METRICS, PAPER, notebook_label, run_name
+from dwray.report.documents import markdown_table
+from dwray.report.figures import figures
+from dwray.report.heading import provenance, subtitle, title
+from dwray.results.records import Records
+from dwray.results.table import Table
+
+PAPERS_TABLES = ("parameters", "accuracy", "training_time", "test_time")
+"""Tables 1 to 4."""
+WIDE = wr.Layout(w=24, h=10)
+
+
+def build_report(
+    records: Records, tables: Sequence[Table], sweep_file: str, *, entity: str = "", project: str = ""
+) -> wr.Report:
+    """The report of a run.
+
+    Args:
+        records: What the run measured.
+        tables: Its tables.
+        sweep_file: The text of its sweep file, every default spelled out.
+        entity: Whose project the runs are in; without one the report asks no server for anything.
+        project: Their project.
+    """
+    layout = _Layout(records, entity, project)
+    by_name = {table.name: table for table in tables if table.rows}
+
+    def shown(*names: str) -> list[wr.MarkdownBlock]:
+        return [wr.MarkdownBlock(text=markdown_table(by_name[name])) for name in names if name in by_name]
+
+    blocks = [
+        wr.TableOfContents(),
+        wr.H1(text="What was run, and where"),
+        wr.MarkdownBlock(text=f"{subtitle(records)}\n\n{provenance(records)}"),
+        wr.H1(text="The paper's tables, measured"),
+        *shown(*PAPERS_TABLES),
+        wr.H1(text="How the networks learn"),
+        *layout.learning(),
+        *_section("The linear search", [*shown("settings"), *layout.search()]),
+        *_section("Test time", [*shown("test_time_by_mode"), *layout.timing()]),
+        *_section("The device's limits", shown("roofline")),
+        *_section("The paper's claims", shown("verdicts")),
+        *_section("What the paper's flaws are worth", shown("errata")),
+        wr.H1(text="The runs, compared"),
+        layout.grid([wr.RunComparer(diff_only="split", layout=wr.Layout(w=24, h=14))], "trainings", stages=["train"]),
+        wr.H1(text="Provenance"),
+        wr.MarkdownBlock(
+            text="The records are the artifact `records` of the run `tables`: Parquet files and the sweep file, from "
+            "which `dwray report` makes all of this again. To measure it again: `dwray sweep sweep.yaml` with"
+        ),
+        wr.CodeBlock(code=sweep_file, language="yaml"),
+    ]
+    return wr.Report(
+        entity=entity,
+        project=project,
+        title=f"dwray {title(records)}: {run_name(records).rpartition('/')[2]}",
+        description=subtitle(records),
+        blocks=blocks,
+        width="fluid",
+    )
+
+
+def report_spec(report: wr.Report) -> str:
+    """The report's specification as JSON, as the service keeps it."""
+    # The only way to it without a server; the package's version is pinned for its sake, and a test holds it.
+    return str(report._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
+
+
+def _section(heading: str, blocks: Iterable[object]) -> list[object]:
+    """A section that has something in it, or nothing."""
+    found = list(blocks)
+    return [wr.H1(text=heading), *found] if found else []
+
+
+class _Layout:
+    """Makes the panels, over the runs of one sweep."""
+
+    def __init__(self, records: Records, entity: str, project: str) -> None:
+        self._records, self._entity, self._project = records, entity, project
+
+    def grid(
+        self, panels: list[object], name: str, *, stages: list[str], contenders: Iterable[str] = ()
+    ) -> wr.PanelGrid:
+        """Panels over the runs of some stages, of some contenders or all."""
+        filters = [expr.Config("run") == run_name(self._records), expr.Config("stage").isin(stages)]
+        contenders = list(contenders)
+        if contenders:
+            filters.append(expr.Config("contender").isin(contenders))
+        runset = wr.Runset(entity=self._entity, project=self._project, name=name, filters=filters)
+        return wr.PanelGrid(runsets=[runset], panels=panels)
+
+    def learning(self) -> list[wr.PanelGrid]:
+        """Figures 4 to 11, or what stands for them, each with the notebook's curve; then both networks in one."""
+        grids = []
+        for figure in figures(self._records):
+            network = self._records.network(figure.contender) or ""
+            notebook = notebook_label(network, self._records.compare_with or "")
+            panel = self._curve(figure.heading, METRICS[figure.column])
+            grids.append(
+                self.grid([panel], figure.contender, stages=["train", PAPER], contenders=[figure.contender, notebook])
+            )
+        both = [self._curve(f"All networks: {name}", name) for name in ("train/loss", "validation/accuracy_percent")]
+        both.append(self._curve("Seconds of an epoch's training pass", "seconds/train"))
+        return [*grids, self.grid(both, "all networks", stages=["train"])]
+
+    @staticmethod
+    def _curve(heading: str, metric: str) -> wr.LinePlot:
+        """A metric by epoch: each network's mean over its seeds, with a band of one deviation."""
+        return wr.LinePlot(
+            title=heading,
+            x="epoch",
+            y=[metric],
+            title_x="epoch",
+            groupby=wr.Config("contender"),
+            groupby_aggfunc="mean",
+            groupby_rangefunc="stddev",
+            layout=WIDE,
+        )
+
+    def search(self) -> list[wr.PanelGrid]:
+        """The score of every candidate along each axis, and all axes at once."""
+        trials = self._records.of_stage("search")
+        axes = list(dict.fromkeys(row["axis"] for row in trials if row["axis"]))
+        if not axes:
+            return []
+        score = wr.SummaryMetric("validation_accuracy_percent")
+        columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(name)) for name in ("contender", *axes)]
+        together = wr.ParallelCoordinatesPlot(
+            columns=[*columns, wr.ParallelCoordinatesPlotColumn(score, display_name="validation accuracy, %")],
+            title="All candidates",
+            layout=WIDE,
+        )
+        scatter = [wr.ScatterPlot(title=axis, x=wr.Config(axis), y=score, layout=wr.Layout(w=8, h=8)) for axis in axes]
+        return [self.grid([together, *scatter], "candidates", stages=["search"])]
+
+    def timing(self) -> list[wr.PanelGrid]:
+        """Seconds of a pass by batch size, a panel for each network."""
+        contenders = dict.fromkeys(row["contender"] for row in self._records.timings)
+        panels = [
+            wr.ScatterPlot(
+                title=f"{contender}: mean seconds of a pass",
+                x=wr.Config("batch_size"),
+                y=wr.SummaryMetric(f"test_time/{contender}/mean"),
+                log_x=True,
+                log_y=True,
+                layout=wr.Layout(w=12, h=8),
+            )
+            for contender in contenders
+        ]
+        return [self.grid(panels, "timings", stages=["time"])] if panels else []

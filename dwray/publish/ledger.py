@@ -1,0 +1,89 @@
+"""What W&B has of a run, as far as is known here: ``wandb.json`` in the run's folder, written whole at each change."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from dwray.errors import RunError
+from dwray.results.store import write_json
+
+OFFLINE, SENT, FAILED = "offline", "sent", "failed"
+SYNCED = ".synced"
+"""Ends the name of the mark that ``wandb sync`` leaves beside the file of a run that has arrived."""
+
+
+@dataclass
+class Entry:
+    """One W&B run."""
+
+    name: str
+    job_type: str
+    state: str
+    """offline, sent or failed."""
+    digest: str
+    """Of what was published."""
+    rows: int
+    why: str | None = None
+    """Of a failure."""
+
+
+@dataclass
+class Ledger:
+    """The runs by id, and the report."""
+
+    entity: str = ""
+    project: str = ""
+    base_url: str = ""
+    report_id: str = ""
+    report_url: str = ""
+    runs: dict[str, Entry] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "Ledger":
+        """What the file says; an empty ledger if there is none.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        if not path.is_file():
+            return cls()
+        try:
+            found = json.loads(path.read_text())
+            runs = {key: Entry(**entry) for key, entry in found.pop("runs").items()}
+            return cls(**found, runs=runs)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{path}: cannot be read ({error}); delete it, and publish again") from error
+
+    def write(self, path: Path) -> None:
+        """Replace the file."""
+        write_json(path, asdict(self))
+
+    def moved(self, entity: str, project: str, base_url: str) -> None:
+        """Publish to this project; of another project's runs nothing is known here."""
+        if (entity, project, base_url) != (self.entity, self.project, self.base_url):
+            kept = {key: entry for key, entry in self.runs.items() if entry.state == OFFLINE}
+            self.entity, self.project, self.base_url = entity, project, base_url
+            self.report_id, self.report_url, self.runs = "", "", kept
+
+    def state_of(self, run_id: str, folder: Path) -> tuple[str, str | None]:
+        """Where a run is, and why not: an offline one may have been sent by ``wandb sync`` since.
+
+        Args:
+            run_id: Of the W&B run.
+            folder: Where the client's offline runs are.
+        """
+        entry = self.runs.get(run_id)
+        if entry is None:
+            return "not published", None
+        if entry.state == OFFLINE:
+            files = sorted(folder.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb"))
+            if not files:
+                return FAILED, "its offline folder is gone"
+            if files[-1].with_name(files[-1].name + SYNCED).exists():
+                return SENT, None
+        return entry.state, entry.why
+
+    def count(self) -> Counter[str]:
+        """How many runs there are in each state."""
+        return Counter(entry.state for entry in self.runs.values())

@@ -1,0 +1,197 @@
+"""Starting the publisher, and waiting for it no longer than it gets on."""
+
+import contextlib
+import json
+import netrc
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dwray.errors import UserError
+from dwray.paths import RunPaths
+from dwray.publish.worker import Order
+
+STALL_SECONDS = 60.0
+"""A publisher that says nothing for so long is ended: its server hangs."""
+CLOUD = "https://api.wandb.ai"
+KEY = "WANDB_API_KEY"
+AUTO, ONLINE, OFFLINE = "auto", "online", "offline"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a run is published; the key stays out of every text that is made of it."""
+
+    entity: str = ""
+    project: str = "dwray"
+    base_url: str = CLOUD
+    key: str | None = field(default=None, repr=False)
+
+
+def take_key() -> str | None:
+    """W&B's key out of the environment, where Ray and every trial would find it; None if it holds none."""
+    return os.environ.pop(KEY, None)
+
+
+def destination(mode: str, *, entity: str | None, project: str | None, key: str | None) -> Destination:
+    """Where a run is to be published, by the user's options and then by ``WANDB_*``.
+
+    Args:
+        mode: online, offline, or auto: online if there is a key.
+        entity: Whose project; by default the key's owner.
+        project: Its name.
+        key: Of the environment, as :func:`take_key` took it; without one, that of ``~/.netrc``.
+
+    Raises:
+        UserError: It is to be online, and there is no key.
+    """
+    base_url = os.environ.get("WANDB_BASE_URL", CLOUD).rstrip("/")
+    if mode == AUTO:
+        mode = os.environ.get("WANDB_MODE", AUTO)
+    key = None if mode == OFFLINE else key or _netrc_key(base_url)
+    if mode == ONLINE and not key:
+        raise UserError(f"--wandb online: there is no key for {base_url}; set {KEY}, or say --wandb offline")
+    return Destination(
+        entity or os.environ.get("WANDB_ENTITY", ""), project or os.environ.get("WANDB_PROJECT", "dwray"), base_url, key
+    )
+
+
+def _netrc_key(base_url: str) -> str | None:
+    """The key that ``wandb login`` left."""
+    try:
+        found = netrc.netrc(os.environ.get("NETRC")).authenticators(urlsplit(base_url).hostname or "")
+    except (OSError, netrc.NetrcParseError):
+        return None
+    return found[2] if found else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of publishing."""
+
+    sent: int = 0
+    offline: int = 0
+    failed: int = 0
+    report: str = ""
+    project: str = ""
+    error: str | None = None
+    """Why it was given up, or why a run failed."""
+
+    def in_words(self, paths: RunPaths) -> str:
+        """One line for the user."""
+        again = f"dwray publish {paths.folder}"
+        if self.error:
+            done = f" ({self.sent} runs are there)" if self.sent else ""
+            return f"W&B: not all was sent{done}: {self.error}; to send the rest: {again}"
+        if self.offline:
+            return (
+                f"W&B: {self.offline} runs written offline to {paths.wandb_folder}, the report to "
+                f"{paths.wandb_report.name}; to send them: set {KEY}, then {again}"
+            )
+        return f"W&B: {self.sent} runs in {self.project}; report: {self.report}"
+
+
+def _quiet(folder: Path) -> dict[str, str]:
+    """Variables by which the client keeps all that it writes in one folder, and its host's name to itself."""
+    own = {f"WANDB_{kind}_DIR": str(folder / "client") for kind in ("CONFIG", "CACHE", "DATA", "ARTIFACT")}
+    return {**own, "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true", "WANDB_HOST": "dwray"}
+
+
+class Publisher:
+    """The publisher of one run.
+
+    Args:
+        paths: The run.
+        to: Where to.
+        follow: The run goes on, and its records are published as they come.
+    """
+
+    def __init__(self, paths: RunPaths, to: Destination, *, follow: bool = False) -> None:
+        self._broken: str | None = None
+        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+        paths.wandb_folder.mkdir(exist_ok=True)
+        with (paths.wandb_folder / "publisher.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dwray.publish.worker"],
+                env={**environment, **_quiet(paths.wandb_folder)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # Ctrl-C ends the sweep, which ends this in order
+            )
+        order = Order(str(paths.folder), to.entity, to.project, to.base_url, to.key, follow)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(asdict(order)) + "\n")
+            self._process.stdin.flush()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):  # the client's own words
+                found = json.loads(line)
+                if isinstance(found, dict):
+                    self._broken = found.get("error", self._broken)
+                    self._lines.put(found)
+        self._lines.put(None)
+
+    def finish(self) -> Outcome:
+        """Let it publish what is left, and wait for that while it gets on; one that has given up is not waited for."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            return self._wait()
+        finally:
+            self.kill()
+
+    def _wait(self) -> Outcome:
+        if self._broken:
+            return Outcome(error=self._broken)
+        for line in self._said():
+            if "error" in line:
+                return Outcome(error=line["error"])
+            if "ended" in line:
+                ended = line["ended"]
+                counts = ended["counts"]
+                return Outcome(
+                    counts.get("sent", 0),
+                    counts.get("offline", 0),
+                    counts.get("failed", 0),
+                    ended["report"],
+                    ended["project"],
+                    ended["why"],
+                )
+        return Outcome(error=f"no answer for {STALL_SECONDS:.0f} s" if self._process.poll() is None else "it ended")
+
+    def _said(self) -> Iterator[dict[str, Any]]:
+        while True:
+            try:
+                line = self._lines.get(timeout=STALL_SECONDS)
+            except queue.Empty:
+                return
+            if line is None:
+                return
+            yield line
+
+    def kill(self) -> None:
+        """End its process, and the client's own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def publish_run(paths: RunPaths, to: Destination) -> Outcome:
+    """Publish all of a run that is there and was not published, from its records."""
+    return Publisher(paths, to).finish()
