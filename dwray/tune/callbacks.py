@@ -210,6 +210,8 @@ class RecordWriter(Callback):  # type: ignore[misc]
         self._listen = listen
         self._started: dict[str, tuple[float, float]] = {}
         """When this driver heard first of a trial, and the seconds that it had run before that."""
+        self._failures: dict[str, int] = {}
+        """Of each trial, in this driver, by Tune's count."""
         self._next_flush = 0.0
         self.storage_error: str | None = None
         """A trial's state could not be saved: the experiment is to stop."""
@@ -258,7 +260,7 @@ class RecordWriter(Callback):  # type: ignore[misc]
         self._end(trial, "diverged" if diverged else "completed")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Note a failure that is tried again."""
+        """Note a failure that is tried again, or that a trial's node was drained, which is none."""
         self._begin(trial)  # it may have failed before it started
         self._note_failure(trial)
 
@@ -279,8 +281,11 @@ class RecordWriter(Callback):  # type: ignore[misc]
 
     def _note_failure(self, trial: Trial) -> None:
         key = key_of(trial)
-        failures = (self._store.trial(key).get("failures") or 0) + 1
-        self._store.update_trial(key, failures=failures, error=last_error(trial))
+        new = trial.num_failures - self._failures.get(key, 0)
+        self._failures[key] = trial.num_failures
+        if new:  # the loss of a node that was drained (a spot notice) is none to Tune, nor to who reads the records
+            failures = (self._store.trial(key).get("failures") or 0) + new
+            self._store.update_trial(key, failures=failures, error=last_error(trial))
 
     def _seconds(self, key: str) -> float:
         began, before = self._started[key]
