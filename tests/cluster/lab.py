@@ -1,8 +1,8 @@
 """Several hosts on one machine: namespaces with a network, processes and a disk of their own, that are reached by SSH.
 
 They are what a cluster launcher needs: addresses, SSH, a root user. Power can be cut, and so can cables. Linux, root,
-``iproute2``, ``openssh-server`` and ``rsync``. Nothing stays: the kernel takes a host apart when its first process
-ends, and that ends with this process, whatever happens.
+``iproute2``, ``openssh-server``, ``rsync``, ``procps`` and ``curl``. Nothing stays: the kernel takes a host apart when
+its first process ends, and that ends with this process, whatever happens.
 """
 
 import os
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BOOT = Path(__file__).with_name("boot_host.sh")
-TOOLS = ("ip", "unshare", "nsenter", "setpriv", "sshd", "ssh", "rsync")
+TOOLS = ("ip", "unshare", "nsenter", "setpriv", "sshd", "ssh", "rsync", "pgrep", "curl")
 PYTHON = Path(sys.executable).parent
 
 
@@ -27,7 +27,7 @@ def missing() -> str | None:
     search = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     lacking = [tool for tool in TOOLS if not shutil.which(tool, path=search)]
     if lacking:
-        return f"has no {', '.join(lacking)} (apt-get install iproute2 openssh-server rsync)"
+        return f"has no {', '.join(lacking)} (apt-get install iproute2 openssh-server rsync procps curl)"
     tried = subprocess.run(["unshare", "-n", "-m", "-p", "--fork", "true"], capture_output=True, text=True, check=False)
     return f"may make no namespaces ({tried.stderr.strip()})" if tried.returncode else None
 
@@ -164,6 +164,14 @@ class Lab:
             process = subprocess.Popen(self.command(name, *command), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         self._served.setdefault(name, []).append(process)
         return process
+
+    def processes(self, name: str, command: str) -> list[str]:
+        """The ids, as the host counts, of its processes whose command line matches a regular expression."""
+        return self.run(name, "pgrep", "-f", command, check=False).split()
+
+    def signal(self, name: str, signal: str, command: str) -> None:
+        """Send a signal to those processes; there must be one at least."""
+        self.run(name, "kill", f"-{signal}", *self.processes(name, command))
 
     def _in_switch(self, *command: str) -> None:
         subprocess.run(["nsenter", "-t", str(self.switch.pid), "-n", *command], check=True)

@@ -1,42 +1,41 @@
-"""docs/onprem.yaml brought up on a lab of hosts: a sweep over SSH, closed doors, lost machines, and down again.
+"""docs/onprem.yaml brought up on a lab of hosts: a sweep over SSH, closed doors, all that can be lost, and down again.
 
 A single sweep on a single machine says what must come out.
 """
 
 import itertools
-import subprocess
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
 
 import pytest
 import yaml
-from lab import Lab, lab, missing, wait_until
+from lab import missing, wait_until
+from onprem import (
+    ADDRESSES,
+    HEAD,
+    HOME,
+    LAPTOP,
+    SEARCH_EPOCHS,
+    SECRET,
+    STORE,
+    STORE_PROCESS,
+    TOP,
+    TRAIN_EPOCHS,
+    WORKERS,
+    Cluster,
+    brought_up,
+)
 from same import assert_same_results
-from tiny import TINY
 
-from dwray.paths import RunPaths
+from dwray.errors import EXIT_INTERRUPTED
 from dwray.results.records import Records
 
-TOP = Path(__file__).parents[2]
-LAPTOP, HEAD, WORKERS = "laptop", "n1", ("n2", "n3")
-ADDRESSES = {LAPTOP: "10.77.0.254", HEAD: "10.77.0.1", **{f"n{k}": f"10.77.0.{k}" for k in (2, 3)}}
-STORE = f"http://{ADDRESSES[LAPTOP]}:5000"
-HOME = "/root"
-SECRET = "lab-secret-0123456789abcdef"
-CREDENTIALS = f"[default]\naws_access_key_id = lab-key\naws_secret_access_key = {SECRET}\n"
 DETECTION_SECONDS = 15
-
-WATCH = """
-import time, ray
-ray.init("auto", log_to_driver=False)
-while True:
-    print("ALIVE", *(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))
-    time.sleep(0.3)
-"""
+OUTAGE_SECONDS = 30
+NOTICE_SECONDS = 8
 
 pytestmark = [
     pytest.mark.slow,
@@ -45,131 +44,17 @@ pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=f"no lab of hosts: this machine {missing()}"),
 ]
 
-SWEEP: dict[str, Any] = {
-    **TINY,
-    "data": {"source": "digits", "max_train_images": 400, "max_test_images": 60},
-    "training": {"epochs": 8, "batch_size": 32, "initial_lr": 0.05},
-    "search": {"epochs": 3, "axes": {"initial_lr": [0.01, 0.05]}},
-    "resources": {"gpus_per_trial": 0, "save_minutes": 0},
-}
-
-
-def onprem(hosts: Lab) -> dict[str, Any]:
-    """The shipped file with the lab's addresses; Python is there already, and a package index is not."""
-    text = (TOP / "docs" / "onprem.yaml").read_text()
-    config = yaml.safe_load(text.replace("http://192.0.2.9:9000", STORE).replace("s3://CHANGE-my-bucket", "s3://lab"))
-    config["provider"].update(head_ip=ADDRESSES[HEAD], worker_ips=[ADDRESSES[name] for name in WORKERS])
-    config["auth"] = {"ssh_user": "root", "ssh_private_key": str(hosts.folder / "key")}
-    config["setup_commands"] = [
-        command for command in config["setup_commands"] if not any(word in command for word in ("pip", "venv"))
-    ] + ["echo 'export RAY_AUTH_MODE=token PYTHONPATH=$HOME/dwray' >> ~/.bashrc"]
-    config["head_setup_commands"] = []
-    config["file_mounts"]["~/dwray"] = str(TOP)
-    return config
-
-
-@dataclass
-class Cluster:
-    """The lab with a cluster on it, as its laptop sees it."""
-
-    lab: Lab
-    file: Path
-    sweep: Path
-    expected: Path
-    """The run that a single machine made."""
-    watch: Path
-    """Who is alive, by the head."""
-
-    def exec(self, command: str, **options: Any) -> str:
-        """A command on the head, over SSH."""
-        return self.lab.run(LAPTOP, "ray", "exec", str(self.file), command, **options)
-
-    def alive(self) -> set[str]:
-        """The workers that the head takes for alive."""
-        lines = [line for line in self.watch.read_text().splitlines()[:-1] if line.startswith("ALIVE")]
-        found = lines[-1].split() if lines else []
-        return {name for name in WORKERS if ADDRESSES[name] in found}
-
-    def fetch(self, run: str) -> Path:
-        """A run's records out of the object store, as somebody elsewhere gets them."""
-        folder = self.lab.folder / "fetched"
-        self.lab.run(LAPTOP, "dwray", "report", run, "--runs-dir", str(folder), "-q")
-        return folder / "tiny" / run.rsplit("/", 1)[1]
-
-    def submit(self, name: str) -> "Job":
-        """Start the sweep as the README does."""
-        log = self.lab.folder / f"{name}.log"
-        command = f"ray job submit --submission-id {name} -- dwray sweep {self.sweep} --set name=tiny"
-        return Job(log, self.lab.begin(LAPTOP, "ray", "exec", str(self.file), command, log=log))
-
-
-@dataclass
-class Job:
-    """A sweep that was submitted."""
-
-    log: Path
-    process: subprocess.Popen[bytes]
-
-    def wait_until(self, said: str, times: int = 1, seconds: float = 120) -> float:
-        try:
-            return wait_until(lambda: self.log.read_text().count(said) >= times, seconds, said)
-        except TimeoutError as error:
-            raise AssertionError(f"{error}\n{self.log.read_text()}") from error
-
-    def end(self) -> str:
-        """Wait for it; where it kept its run."""
-        self.process.wait(300)
-        text = self.log.read_text()
-        # A timing that was not alone makes the exit code 4: the lab's hosts share their processors.
-        assert "All results" in text or "report" in text, text
-        assert "Traceback" not in text, text
-        (folder,) = [line.split()[-1] for line in text.splitlines() if line.startswith("run /")]
-        return f"s3://lab/runs/tiny/{Path(folder).name}"
-
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with lab(tmp_path_factory.mktemp("lab"), ADDRESSES) as hosts:
-        hosts.variables = {
-            "RAY_UP_enable_autoscaler_v2": "0",
-            "AWS_ENDPOINT_URL": STORE,
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
-        hosts.begin(LAPTOP, "python", "-m", "moto.server", "-H", ADDRESSES[LAPTOP], "-p", "5000")
-        sweep = hosts.folder / "tiny.yaml"
-        sweep.write_text(yaml.safe_dump(SWEEP))
-        log = hosts.folder / "alone.log"
-        alone = hosts.begin(LAPTOP, "dwray", "sweep", str(sweep), "--runs-dir", str(hosts.folder / "alone"), log=log)
-        hosts.variables["RAY_AUTH_MODE"] = "token"
-        hosts.run(LAPTOP, "ray", "get-auth-token", "--generate")
-        hosts.run(LAPTOP, "mkdir", "-p", f"{HOME}/.aws")
-        hosts.run(LAPTOP, "bash", "-c", f"echo '{CREDENTIALS}' > ~/.aws/credentials")
-        file = hosts.folder / "onprem.yaml"
-        file.write_text(yaml.safe_dump(onprem(hosts)))
-        make = (
-            "from pyarrow.fs import FileSystem; "
-            "FileSystem.from_uri('s3://lab/?allow_bucket_creation=true')[0].create_dir('lab')"
-        )
-        hosts.run(LAPTOP, "python", "-c", make)
-        began = time.monotonic()
-        print(hosts.run(LAPTOP, "ray", "up", "-y", "--no-config-cache", str(file), seconds=180))
-        print(f"up in {time.monotonic() - began:.0f} s")
-        alone.wait(300)
-        (expected,) = (hosts.folder / "alone" / "tiny").glob("*")
-        assert (expected / "report.html").is_file(), log.read_text()
-        watch = hosts.folder / "watch.log"
-        hosts.begin(HEAD, "python", "-W", "ignore", "-u", "-c", WATCH, log=watch)
-        found = Cluster(hosts, file, sweep, expected, watch)
-        wait_until(lambda: found.alive() == set(WORKERS), 120, "both workers joined")
-        print(f"all nodes in {time.monotonic() - began:.0f} s")
+    with brought_up(tmp_path_factory.mktemp("lab")) as found:
         yield found
 
 
 def test_a_sweep_on_three_hosts_gives_what_one_machine_gives(cluster: Cluster) -> None:
-    run = cluster.fetch(cluster.submit("sweep").end())
-    assert_same_results(run, cluster.expected)
-    hosts = {row["host"] for row in Records.read(RunPaths(run)).trials if row["stage"] != "time"}
-    assert hosts == set(WORKERS)
+    run = cluster.fetch(cluster.submit("sweep", f"dwray sweep {cluster.sweep}").end())
+    assert_same_results(run.folder, cluster.expected)
+    assert {row["host"] for row in Records.read(run).trials if row["stage"] != "time"} == set(WORKERS)
 
 
 def test_without_the_token_every_door_is_shut(cluster: Cluster) -> None:
@@ -206,24 +91,27 @@ def test_without_the_token_every_door_is_shut(cluster: Cluster) -> None:
 
 
 def test_machines_are_lost_and_nothing_else(cluster: Cluster) -> None:
-    """A cable is pulled while the search runs; when it is in again, the other worker loses its power in mid-epoch."""
+    """A cable is pulled while the search runs; the other worker loses its power, and its disk, in mid-epoch.
+
+    For a while there may be no worker at all: the trials wait for the first one.
+    """
     first, second = WORKERS
-    job = cluster.submit("faults")
-    job.wait_until("running, epoch 2/3")
+    job = cluster.submit("faults", f"dwray sweep {cluster.sweep}")
+    job.wait_until(f"running, epoch 2/{SEARCH_EPOCHS}")
+    cluster.wait_for_trials(second)
     cluster.lab.cut(second)
-    noticed = wait_until(lambda: cluster.alive() == {first}, 60, "the cut is noticed")
-    print(f"a cut cable was noticed after {noticed:.1f} s")
-    assert noticed <= DETECTION_SECONDS
+    assert cluster.wait_for_loss(second, "a cut cable") <= DETECTION_SECONDS
     cluster.lab.heal(second)
-    print(f"back after {wait_until(lambda: cluster.alive() == set(WORKERS), 180, 'it is back'):.0f} s")
-    job.wait_until("running, epoch 3/8")
+    job.wait_until(f"running, epoch 2/{TRAIN_EPOCHS}")
+    cluster.wait_for_trials(first)
     cluster.lab.power_off(first)
-    noticed = wait_until(lambda: cluster.alive() == {second}, 60, "the loss is noticed")
-    print(f"a loss of power was noticed after {noticed:.1f} s")
-    assert noticed <= DETECTION_SECONDS
+    assert cluster.wait_for_loss(first, "a loss of power") <= DETECTION_SECONDS
     run = cluster.fetch(job.end())
-    assert_same_results(run, cluster.expected)
-    assert sum(row["failures"] for row in Records.read(RunPaths(run)).trials) >= 2
+    assert_same_results(run.folder, cluster.expected)
+    for stage in ("search", "train"):
+        assert sum(row["failures"] for row in Records.read(run).trials if row["stage"] == stage) >= 1
+    cluster.lab.start(first)
+    cluster.up()  # Ray starts a machine that it knows again, but does not set it up
 
 
 METADATA = """
@@ -244,19 +132,63 @@ HTTPServer(("169.254.169.254", 80), Handler).serve_forever()
 """
 
 
-def test_a_spot_notice_drains_its_node(cluster: Cluster) -> None:
-    """The command that cluster.yaml starts on every worker, beside a stand-in for EC2's metadata service."""
-    hosts, name = cluster.lab, WORKERS[1]
-    hook = yaml.safe_load((TOP / "cluster.yaml").read_text())["worker_start_ray_commands"][-1]
-    hosts.run(name, "ip", "address", "add", "169.254.169.254/32", "dev", "lo")
-    hosts.begin(name, "python", "-c", METADATA)
-    hosts.run(name, "bash", "-c", f"export RAY_HEAD_IP={ADDRESSES[HEAD]}; {hook}")
+HOOK = "ray drain-node"
+"""The process that waits for a notice ends once it has done this."""
 
-    time.sleep(7)  # it asks every five seconds
-    assert name in cluster.alive()
-    hosts.run(name, "touch", f"{HOME}/notice")
-    # Nothing runs there, so that it leaves as soon as it is drained.
-    wait_until(lambda: name not in cluster.alive(), 30, "the node is drained")
+
+def begin_to_watch_for_notices(cluster: Cluster, name: str) -> None:
+    """The command that cluster.yaml starts on every worker, beside a stand-in for EC2's metadata service.
+
+    The time from the notice to the end of the machine, two minutes there, is seconds here.
+    """
+    hook = yaml.safe_load((TOP / "cluster.yaml").read_text())["worker_start_ray_commands"][-1]
+    deadline = "--deadline-remaining-seconds "
+    assert f"{deadline}110 " in hook
+    hook = hook.replace(f"{deadline}110 ", f"{deadline}{NOTICE_SECONDS} ")
+    cluster.lab.run(name, "ip", "address", "add", "169.254.169.254/32", "dev", "lo")
+    cluster.lab.begin(name, "python", "-c", METADATA)
+    cluster.lab.run(name, "bash", "-c", f"export RAY_HEAD_IP={ADDRESSES[HEAD]}; {hook}")
+
+
+@contextmanager
+def storage_away(cluster: Cluster, seconds: float) -> Iterator[None]:
+    """The storage takes connections and does not answer, for so long at least."""
+    cluster.lab.signal(LAPTOP, "STOP", STORE_PROCESS)
+    began = time.monotonic()
+    try:
+        yield
+        time.sleep(max(0.0, seconds - (time.monotonic() - began)))
+    finally:
+        cluster.lab.signal(LAPTOP, "CONT", STORE_PROCESS)
+    print(f"the storage was away for {time.monotonic() - began:.0f} s")
+
+
+def test_a_spot_notice_and_a_storage_that_is_away(cluster: Cluster) -> None:
+    """The storage does not answer for a while; meanwhile a worker with running trials is drained, and goes."""
+    hosts, goes = cluster.lab, WORKERS[1]
+    begin_to_watch_for_notices(cluster, goes)
+    job = cluster.submit("spot", f"dwray sweep {cluster.sweep}")
+    job.wait_until(f"running, epoch 2/{TRAIN_EPOCHS}")
+    cluster.wait_for_trials(goes)
+    assert hosts.processes(goes, HOOK)  # without a notice it does nothing
+
+    with storage_away(cluster, OUTAGE_SECONDS):
+        # Trials wait for it at the ends of their epochs, so that none ends meanwhile.
+        hosts.run(goes, "touch", f"{HOME}/notice")
+        drained = wait_until(lambda: not hosts.processes(goes, HOOK), 30, "the node is drained")
+        print(f"a spot notice: drained after {drained:.1f} s")
+        time.sleep(NOTICE_SECONDS + 1)
+        assert goes in cluster.alive()
+        running = cluster.trials_on(goes)
+        assert running >= 1
+        hosts.power_off(goes)
+        assert cluster.wait_for_loss(goes, "a drained node's end") <= DETECTION_SECONDS
+
+    run = cluster.fetch(job.end())
+    assert_same_results(run.folder, cluster.expected)
+    assert job.text.count("retrying") == running
+    assert {row["failures"] for row in Records.read(run).trials} == {0}
+    hosts.start(goes)
 
 
 def test_no_secret_is_in_any_log_or_file_of_a_run(cluster: Cluster) -> None:
@@ -270,9 +202,55 @@ def test_no_secret_is_in_any_log_or_file_of_a_run(cluster: Cluster) -> None:
             assert found == "", f"{name}: {found}"
 
 
+def test_a_driver_is_interrupted_then_killed_then_lost_with_its_head(cluster: Cluster) -> None:
+    """Each time the run goes on with `dwray resume`: as a job, and at last on a new head, from the storage alone.
+
+    Only one worker is left until then.
+    """
+    hosts = cluster.lab
+    # In a shell: Ctrl-C. Through a pipe it shows lines, not a table.
+    shell = cluster.shell(
+        "shell",
+        f"export AWS_ENDPOINT_URL={STORE}; set -o pipefail; env --default-signal=INT "
+        f"dwray sweep {cluster.sweep} --address auto --storage s3://lab/runs 2>&1 | cat; echo ended with $?",
+    )
+    shell.wait_until(f"running, epoch 2/{SEARCH_EPOCHS}")
+    hosts.signal(HEAD, "INT", "/dwray sweep")
+    shell.process.wait(60)
+    run = shell.run
+    assert f"ended with {EXIT_INTERRUPTED}" in shell.text, shell.text
+    assert f"to go on: dwray resume {run}" in shell.text
+    assert "train: started" not in shell.text
+
+    killed = cluster.submit("killed", f"dwray resume {run}")
+    killed.wait_until(f"running, epoch 2/{TRAIN_EPOCHS}")
+    hosts.signal(HEAD, "KILL", "/dwray resume")
+    killed.process.wait(60)
+    assert "Job 'killed' failed" in killed.text, killed.text
+
+    lost = cluster.submit("lost", f"dwray resume {run}")
+    lost.wait_until("train: started")
+    lost.wait_until(f"running, epoch {TRAIN_EPOCHS // 4}/{TRAIN_EPOCHS}")
+    hosts.power_off(HEAD)
+    for interrupted in (killed, lost):
+        assert "time: started" not in interrupted.text
+    hosts.start(HEAD)
+    hosts.run(LAPTOP, "ray", "down", "-y", str(cluster.file))
+    cluster.up()
+    resumed = cluster.submit("resumed", f"dwray resume {run}")
+    assert resumed.end() == run
+    assert "search: started, 0 trials" in resumed.text
+    assert f"running, epoch {TRAIN_EPOCHS}/{TRAIN_EPOCHS}" in resumed.text
+    found = cluster.fetch(run)
+    assert_same_results(found.folder, cluster.expected)
+    assert len(json.loads(found.environment.read_text())["resumed"]) == 3
+
+
 def test_down_leaves_no_ray(cluster: Cluster) -> None:
     cluster.lab.run(LAPTOP, "ray", "down", "-y", str(cluster.file))
-    for name in set(cluster.lab.hosts) - {LAPTOP}:
+    began = time.monotonic()
+    for name in (HEAD, *WORKERS):
         wait_until(
             lambda name=name: not cluster.lab.run(name, "pgrep", "-x", "raylet", check=False), 90, f"{name} ended"
         )
+    print(f"down: no Ray anywhere after {time.monotonic() - began:.0f} s")
