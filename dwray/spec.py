@@ -95,6 +95,13 @@ class ResourcesSpec(_Section):
     """A failure loses at most so many minutes of a training, and the epoch it was in. A state is saved more often where
     that takes no more than 2% of the time; 0 saves one after every epoch."""
 
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _a_part_of_one_gpu_or_whole_ones(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise ValueError("must be at most 1, or a whole number: Ray shares no more than one GPU")
+        return value
+
     @field_validator("timing_gpus")
     @classmethod
     def _timings_share_no_gpu(cls, value: float | None) -> float | None:

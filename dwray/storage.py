@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from dwray.errors import RunError, one_line
@@ -20,6 +20,8 @@ from dwray.errors import RunError, one_line
 T = TypeVar("T")
 
 SCHEMES = ("s3", "gs")
+OPTIONS = {"region", "endpoint_override", "scheme", "allow_bucket_creation", "retry_limit_seconds", "project_id"}
+"""Of a location, as pyarrow.fs takes them; there are others, for keys, which have no place in a location."""
 PATIENCE_SECONDS = 300.0
 """So long a store that fails is tried again; an outage of seconds to minutes costs time and nothing else."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
@@ -141,13 +143,18 @@ class Storage:
         self.remote = bool(found)
         if not self.remote:
             self.location = str(Path(self.location).absolute())
+        elif "@" in self.location or not self._options <= OPTIONS:
+            # Said without a word of it: what it holds may be a password.
+            raise RunError(
+                f"{scheme}://...: a location must not hold credentials, or options but {', '.join(sorted(OPTIONS))}; "
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or an instance profile) instead"
+            )
         elif scheme not in SCHEMES:
             raise RunError(f"{self.location}: storage is a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
-        elif "@" in urlsplit(self.location).netloc:
-            raise RunError(
-                f"{scheme}://...: a location must not hold credentials; set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY (or an instance profile) instead"
-            )
+
+    @property
+    def _options(self) -> set[str]:
+        return set(parse_qs(urlsplit(self.location).query, keep_blank_values=True))
 
     def __str__(self) -> str:
         return self.location

@@ -53,6 +53,8 @@ def test_it_travels_by_its_location(place: Storage) -> None:
     ("location", "said"),
     [
         ("s3://key:secret@bucket/x", "must not hold credentials"),
+        ("minio://key:secret@host/x", "must not hold credentials"),
+        ("s3://bucket/x?access_key=key&secret_key=secret", "must not hold credentials"),
         ("ftp://host/x", "storage is a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"),
     ],
 )

@@ -67,6 +67,11 @@ class DataConfig:
             "validation_fraction",
             f"must lie between 0 and 1, not {self.validation_fraction}",
         )
+        _require(
+            self.mirror is None or "@" not in self.mirror.split("://", 1)[-1].split("/", 1)[0],
+            "mirror",
+            "must not hold a password: it is written into the run's records",
+        )
         _require_at_least(8, image_size=self.image_size)
         _require_at_least(2, classes=self.classes)
         _require_at_least(1, max_train_images=self.max_train_images, max_test_images=self.max_test_images)

@@ -105,15 +105,17 @@ class SavedStates:
         return fresh()
 
     def last_content(self) -> bytes:
-        """The file of the latest epoch, verified.
+        """The latest file that is not damaged.
 
         Raises:
-            RunError: There is none, or it is damaged.
+            RunError: There is none.
         """
-        names = self.names()
-        if not names:
-            raise RunError(f"{self.storage}: holds no saved state of a training")
-        return self._read(names[0])
+        for name in self.names():
+            try:
+                return self._read(name)
+            except RunError as error:
+                self.problems.append(one_line(error))
+        raise RunError(f"{self.storage}: holds no sound state of a training")
 
     def clear(self) -> None:
         """Delete them all."""

@@ -34,7 +34,7 @@ def training_time_ratio(records: Records, a: Mapping[int, float], b: Mapping[int
 def mixed_devices(records: Records) -> tuple[str, ...]:
     """What is to be said of times that were measured on several kinds of devices; nothing of one kind's."""
     notes = []
-    trained, timed = _kinds_of_trainings(records), kinds(records.of_stage("time"))
+    trained, timed = _kinds_of_trainings(records), kinds([*records.of_stage("time"), *records.timings])
     if len(trained) > 1:
         notes.append(
             f"NOT ONE KIND OF DEVICE: trainings ran on {len(trained)} ({MOVED.join(trained)}), so that their times are "

@@ -166,10 +166,12 @@ class RunStore:
         return self._trials.get(trial_id, {})
 
     def drop_trials(self, stage: str, *, keep: Collection[str]) -> None:
-        """Forget the trials of a stage that are none of these: what is to be run has changed."""
-        for trial_id in [key for key, row in self._trials.items() if row["stage"] == stage and key not in keep]:
+        """Forget the trials of a stage that are none of these, with their timings: what is to be run has changed."""
+        dropped = {key for key, row in self._trials.items() if row["stage"] == stage and key not in keep}
+        for trial_id in dropped:
             del self._trials[trial_id]
-            self._changed.add("trials")
+        self._timings = {key: row for key, row in self._timings.items() if row["trial_id"] not in dropped}
+        self._changed |= {"trials", "timings"} if dropped else set()
 
     def trials(self, stage: str) -> list[Mapping[str, Any]]:
         """The rows of a stage, in the order in which its trials began."""

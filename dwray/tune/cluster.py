@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dwray.errors import UserError
+from dwray.results.progress import Listener, Notice
 from dwray.tune.placement import SLOT
 
 SETTINGS = {
@@ -41,6 +44,7 @@ else:
     DEFAULT_ENV_VARS.clear()
 
 
+FIRST_WORKER_SECONDS = 900.0
 HEAD = "node:__internal_head__"
 """The resource that a cluster's head alone has."""
 
@@ -80,7 +84,7 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
                 logging_level=level,
                 **options,
             )
-        except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
+        except (ConnectionError, RuntimeError, ValueError, ImportError, RayError) as error:
             raise UserError(
                 f"cannot connect to Ray at {address or os.environ.get('RAY_ADDRESS') or 'this machine'}: "
                 f"{_first_and_last_line(error)}; check --address and RAY_ADDRESS"
@@ -106,6 +110,25 @@ def nodes() -> list[Mapping[str, float]]:
     # A launched cluster's head runs no trials, and its workers come when there are some.
     grows = any(HEAD in node and not node.get("CPU") for node in alive)
     return alive + (_launchable(ray.get_runtime_context().gcs_address) if grows else [])
+
+
+def wait_for_workers(listen: Listener) -> None:
+    """Wait for the first node that can run trials: machines of one's own may still be installing what they need.
+
+    Args:
+        listen: Is told that there is none yet.
+
+    Raises:
+        UserError: None came in time.
+    """
+    ends, told = time.monotonic() + FIRST_WORKER_SECONDS, False
+    while not any(node.get("CPU") for node in nodes()):
+        if time.monotonic() > ends:
+            raise UserError("no node of the cluster can run a trial: see `ray status`, and its workers' logs")
+        if not told:
+            listen(Notice(f"no worker has joined the cluster: waiting up to {FIRST_WORKER_SECONDS / 60:.0f} min"))
+            told = True
+        time.sleep(1)
 
 
 @cache

@@ -1,9 +1,9 @@
 """What a trial is given of which node: search trials share, a training owns its GPUs, a timing owns its node."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from dwray.errors import SpecError, near
 from dwray.spec import ResourcesSpec
@@ -25,7 +25,9 @@ class Placement:
     search: Resources
     train: Resources
     time: Resources
-    notice: str | None = None
+    gpu_type: str | None = None
+    """Of the GPUs that timings run on, where Ray knows it."""
+    notices: tuple[str, ...] = ()
     """What a user should know of it."""
 
 
@@ -50,31 +52,46 @@ def place(asked: ResourcesSpec, nodes: Sequence[Resources], *, timing: bool = Tr
     train = {**search, "GPU": owned, **_of_type(asked.gpu_type, nodes)}
     _check_fits(search, nodes, "a trial", "cpus_per_trial", "gpus_per_trial")
     _check_fits(train, nodes, "a training", "cpus_per_trial", "gpus_per_trial")
-    placement = Placement(_as_tune_has_them(search), _as_tune_has_them(train), {})
-    return replace(placement, **_timing(asked, nodes, owned, slots)) if timing else placement
+    found = Placement(_as_tune_has_them(search), _as_tune_has_them(train), {}, notices=_without_slots(nodes))
+    return _with_timing(found, asked, nodes, owned) if timing else found
 
 
-def _timing(asked: ResourcesSpec, nodes: Sequence[Resources], gpus: float, slots: float) -> dict[str, Any]:
-    """A whole node's worth, on one type of GPU; and what is to be said of that."""
+def _without_slots(nodes: Sequence[Resources]) -> tuple[str, ...]:
+    """A word on nodes that were started without a slot beside others that have one."""
+    lacking = [node for node in nodes if node.get(SLOT, 0) < 1]
+    if not 0 < len(lacking) < len(nodes):
+        return ()
+    addresses = [name.removeprefix("node:") for node in lacking for name in node if name.startswith("node:")]
+    return (
+        f"{len(lacking)} of {len(nodes)} nodes have no slot ({', '.join(addresses) or 'not started yet'}): a timing "
+        "owns its node by CPUs and GPUs alone; ray start --resources='{\"slot\": 1}' gives it one",
+    )
+
+
+def _with_timing(found: Placement, asked: ResourcesSpec, nodes: Sequence[Resources], gpus: float) -> Placement:
+    """A whole node's worth for each timing, all of them on one type of GPU."""
     if asked.timing_gpus is not None:
         gpus = asked.timing_gpus
-    fits = [node for node in nodes if node["CPU"] >= 1 and node.get("GPU", 0) >= gpus]
-    kind, notice = asked.gpu_type, None
-    types = _gpu_types(*fits) if gpus else []
-    if kind is None and len(types) > 1:
-        kind = types[0]
-        notice = (
-            f"the cluster has GPUs of {len(types)} types ({', '.join(types)}): all timings are on {kind}, and "
-            "trainings on any; --set resources.gpu_type=... names one for both"
+    least = {"CPU": asked.timing_cpus or 1, "GPU": gpus}
+    fits = [node for node in nodes if all(node.get(name, 0) >= amount for name, amount in least.items())]
+    types = Counter(name for node in fits for name in _gpu_types(node)) if gpus else Counter()
+    kind, notices = asked.gpu_type, found.notices
+    if kind is None and types:
+        kind = min(types, key=lambda name: (-types[name], name))
+    if asked.gpu_type is None and len(types) > 1:
+        notices += (
+            f"the cluster has GPUs of {len(types)} types ({', '.join(sorted(types))}): all timings are on {kind}, and "
+            "trainings on any; --set resources.gpu_type=... names one for both",
         )
     of_type = _of_type(kind, nodes) if gpus else {}
     fits = [node for node in fits if of_type.keys() <= node.keys()]
-    smallest = min(fits, key=lambda node: (node["CPU"], node.get("GPU", 0)), default={"CPU": 1.0, "GPU": gpus})
+    smallest = min(fits, key=lambda node: (node["CPU"], node.get("GPU", 0)), default=least)
     if asked.timing_gpus is None and gpus:
         gpus = smallest["GPU"]
-    time = {"CPU": asked.timing_cpus or smallest["CPU"], "GPU": gpus, SLOT: 1.0 if slots else 0.0, **of_type}
+    slot = 1.0 if SLOT in found.search else 0.0
+    time = {"CPU": asked.timing_cpus or smallest["CPU"], "GPU": gpus, SLOT: slot, **of_type}
     _check_fits(time, nodes, "a timing", "timing_cpus", "timing_gpus")
-    return {"time": _as_tune_has_them(time), "notice": notice}
+    return replace(found, time=_as_tune_has_them(time), gpu_type=kind if gpus else None, notices=notices)
 
 
 def owns_node(held: Resources, node: Resources) -> bool:
@@ -102,19 +119,43 @@ def _of_type(name: str | None, nodes: Sequence[Resources]) -> dict[str, float]:
     return {GPU_TYPE + name: SHARE}
 
 
-def _check_fits(resources: Resources, nodes: Sequence[Resources], what: str, *settings: str) -> None:
-    def holds(node: Resources) -> bool:
-        return all(node.get(name, 0) >= amount for name, amount in resources.items())
+def some_node_holds(trial: Resources, nodes: Sequence[Resources]) -> bool:
+    """Whether a trial would fit on a node that has nothing else to do.
 
-    if any(holds(node) for node in nodes):
+    Args:
+        trial: Its resources, as Tune has them.
+        nodes: Those of each node.
+    """
+    asked = {_AS_RAY.get(name, name): amount for name, amount in trial.items()}
+    return any(all(node.get(name, 0) >= amount for name, amount in asked.items()) for node in nodes)
+
+
+def wanted(trial: Resources) -> str:
+    """A trial's resources in words.
+
+    Args:
+        trial: As Tune has them.
+    """
+    kinds = [name.removeprefix(GPU_TYPE) for name in trial if name.startswith(GPU_TYPE)]
+    of_type = f" of type {kinds[0]}" if kinds else ""
+    return f"{trial['cpu']:g} CPUs and {trial.get('gpu', 0):g} GPUs{of_type} on one node"
+
+
+def _check_fits(resources: Resources, nodes: Sequence[Resources], what: str, *settings: str) -> None:
+    trial = _as_tune_has_them(resources)
+    if some_node_holds(trial, nodes):
         return
     have = "; ".join(f"{node['CPU']:g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes) or "no CPUs"
     raise SpecError(
-        f"resources: {what} wants {resources['CPU']:g} CPUs and {resources['GPU']:g} GPUs on one node, and the nodes "
-        f"have {have}; lower it with " + " or ".join(f"--set resources.{setting}=..." for setting in settings)
+        f"resources: {what} wants {wanted(trial)}, and the nodes have {have}; lower it with "
+        + " or ".join(f"--set resources.{setting}=..." for setting in settings)
     )
 
 
+_AS_TUNE = {"CPU": "cpu", "GPU": "gpu"}
+"""Tune writes the two that everything has in small letters."""
+_AS_RAY = {tune: ray for ray, tune in _AS_TUNE.items()}
+
+
 def _as_tune_has_them(resources: Resources) -> Resources:
-    """Tune writes the two that everything has in small letters."""
-    return {{"CPU": "cpu", "GPU": "gpu"}.get(name, name): amount for name, amount in resources.items() if amount}
+    return {_AS_TUNE.get(name, name): amount for name, amount in resources.items() if amount}

@@ -63,8 +63,9 @@ class Resuming(Searcher):  # type: ignore[misc]
             self.inner.on_trial_complete(trial_id, {str(self.metric): score}, error=score is None)
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """The searcher is told."""
-        self.inner.on_trial_complete(trial_id, result, error)
+        """The searcher is told; a training that diverged loses, whatever its last accuracy was."""
+        diverged = result is not None and bool(result.get("diverged"))
+        self.inner.on_trial_complete(trial_id, None if diverged else result, error or diverged)
 
     def save(self, checkpoint_path: str) -> None:
         """As the searcher does."""

@@ -1,7 +1,10 @@
 """One stage of a sweep as a Tune experiment: what it runs, and running what is left of it."""
 
+import signal
 import tempfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,11 @@ from dwray.results.progress import Listener
 from dwray.results.store import RunStore
 from dwray.results.table import Row
 from dwray.tune.callbacks import RecordWriter, TimingReporter
+from dwray.tune.cluster import nodes
 from dwray.tune.experiment import make_tuner
 from dwray.tune.resuming import Resuming
 from dwray.tune.searcher import FixedTrials, LinearSearch
+from dwray.tune.waiting import WaitingNotice
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def run_stage(
 
     records = RecordWriter(store, describe, listen)
     # What Tune writes is needed by nobody: the records are the run's memory, and trials save their states themselves.
-    with tempfile.TemporaryDirectory(prefix="dwray-tune-") as folder:
+    with _signals_as_they_are(), tempfile.TemporaryDirectory(prefix="dwray-tune-") as folder:
         make_tuner(
             stage.trainable,
             searcher,
@@ -77,7 +82,11 @@ def run_stage(
             folder=Path(folder),
             trials=stage.trials,
             resources=stage.resources,
-            callbacks=[records, TimingReporter(listen, varies=stage.varies, iteration="epoch")],
+            callbacks=[
+                records,
+                TimingReporter(listen, varies=stage.varies, iteration="epoch"),
+                WaitingNotice(listen, stage.resources, nodes),
+            ],
             retries=retries,
             exclusive=stage.exclusive,
             verbose=verbose,
@@ -89,6 +98,20 @@ def run_stage(
     # Ctrl-C makes Tune save its state, stop the trials and return as if all were well.
     if not searcher.finished or any(row["status"] == "running" for row in store.trials(stage.name)):
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals_as_they_are() -> Iterator[None]:
+    """Tune's handlers would stay behind, and swallow the next Ctrl-C, whatever it is meant for."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _StopIf(tune.Stopper):  # type: ignore[misc]

@@ -29,7 +29,7 @@ from dwray.results.table import Row
 from dwray.search.plan import pass_kinds, plan, search_epochs, training_protocols
 from dwray.spec import SweepSpec
 from dwray.storage import Storage, write_atomically
-from dwray.tune.cluster import check_shared, nodes
+from dwray.tune.cluster import check_shared, nodes, wait_for_workers
 from dwray.tune.placement import place
 from dwray.tune.protocol import check_protocol
 from dwray.tune.resuming import trial_key
@@ -62,6 +62,7 @@ class Sweep:
     ) -> None:
         self.spec, self.data, self.store, self.states = spec, data, store, states
         self.listen, self.verbose = listen, verbose
+        self._told: set[str] = set()
         self.planned = {stage.stage: stage.trials for stage in plan(spec)}
         shape = (data.train.pixels.shape[3], *data.train.pixels.shape[1:3])
         self.columns = {contender: self._network_columns(contender, shape) for contender in spec.networks}
@@ -75,9 +76,16 @@ class Sweep:
         self.images = {tuning: ray.put(images) for tuning, images in splits.items()}
         if not states.remote:
             check_shared(store.paths.trials)
-        self.placement = place(spec.resources, nodes(), timing=spec.timing is not None)
-        if self.placement.notice:
-            listen(Notice(self.placement.notice))
+        wait_for_workers(listen)
+        self._place()
+
+    def _place(self) -> None:
+        """Say what trials are given of the nodes that there are now; they come and go while a sweep runs."""
+        self.placement = place(self.spec.resources, nodes(), timing=self.spec.timing is not None)
+        for notice in self.placement.notices:
+            if notice not in self._told:
+                self._told.add(notice)
+                self.listen(Notice(notice))
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles whatever names its trials: all of this belongs to the driver and stays behind."""
@@ -225,7 +233,7 @@ class Sweep:
             return None
         path = self.store.paths.weights(config["contender"], config["seed"], erratum)
         saved = SavedStates(self.states.within(key), key)
-        for read in (path.read_bytes, saved.last_content):
+        for read in (saved.last_content, path.read_bytes):
             try:
                 content = read()
                 checkpoint.check(content, where=str(path), identity=key, epochs_done=row["epochs_done"])
@@ -236,6 +244,7 @@ class Sweep:
                 if self.store.mirror:
                     self.store.mirror.put(path)
             return content
+        self.listen(Notice(f"{row['trial']}: its trained state is lost or damaged"))
         return None
 
     def time(self, weights: Mapping[str, bytes]) -> None:
@@ -243,6 +252,7 @@ class Sweep:
         timing = self.spec.timing
         if timing is None:
             return
+        self._place()
         configs = [
             {
                 **dataclasses.asdict(kind),
@@ -252,10 +262,11 @@ class Sweep:
                 "passes": timing.passes,
                 "warmup_batches": timing.warmup_batches,
                 "threads": max(1, int(self.placement.time["cpu"])),
+                "gpu_type": self.placement.gpu_type,
             }
             for kind in pass_kinds(self.spec)
         ]
-        # Timed on another machine, with other threads say, a kind is another trial, which takes the place of the first.
+        # Timed with other threads or on another GPU, a kind is another trial, which takes the place of the first.
         self.store.drop_trials("time", keep={trial_key("time", config) for config in configs})
         contenders = {
             contender: (

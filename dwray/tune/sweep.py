@@ -80,7 +80,8 @@ def run_sweep(
         with cluster(address, verbose=verbose), _terminable():
             return run_on_head(run_sweep, spec, paths, listen, storage=storage, resume=resume)
     kept = storage or Storage(paths.folder)
-    with Lease(kept), Mirror(paths, storage) if storage else nullcontext() as mirror:
+    # Twice: Ray sets its own handler of SIGTERM as it starts, and what comes before and behind it takes time, too.
+    with _terminable(), Lease(kept), Mirror(paths, storage) if storage else nullcontext() as mirror:
         store = RunStore(paths, identity_of(spec), mirror)
         if resume:
             store.take_up()

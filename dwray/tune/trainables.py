@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -33,6 +34,7 @@ from dwray.core.savepoints import Pace, SavedStates
 from dwray.core.training import TrainingState, fit, settle, start
 from dwray.core.witness import Witness
 from dwray.errors import one_line
+from dwray.paths import RunPaths
 from dwray.storage import Storage
 from dwray.tune.placement import owns_node
 
@@ -67,6 +69,11 @@ def owned_node() -> bool:
     context = ray.get_runtime_context()
     node = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     return owns_node(context.get_assigned_resources(), node["Resources"])
+
+
+def is_the_runs(states: Storage) -> bool:
+    """Whether a folder of states is the run's, and not one of its name on a node that does not share it."""
+    return states.remote or RunPaths(Path(states.location).parent).trials.is_file()
 
 
 SplitsByTuning = Mapping[bool, Any]
@@ -189,6 +196,13 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
         The first result after a saved state was taken up has the epochs before it, too, in ``earlier``. A state that
         cannot be saved ends the trial, and the result says why in ``storage_error``: the sweep cannot go on so.
         """
+        if not is_the_runs(self.states):
+            return {
+                "storage_error": f"{self.states}: {platform.node()} does not share this folder; give one that all "
+                "nodes do, or s3://BUCKET/PREFIX, with --storage",
+                **where(self.device),
+                DONE: True,
+            }
         # There is no further epoch if the state was saved after the last one, and then its scores were lost.
         record = next(self.records, None) or self.state.records[-1]
         result: dict[str, Any] = {**dataclasses.asdict(record), **where(self.device)}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dwray.core.config import DataConfig
+from dwray.core.config import DataConfig, FieldError
 from dwray.core.data import DATASETS, ImageData, Source, load, load_splits
 from dwray.core.sources_cifar import CifarArchive
 from dwray.errors import DataError
@@ -362,3 +362,10 @@ def test_a_root_that_cannot_be_written(written: Written, root: Path) -> None:
 
 def test_a_mirror_that_is_no_url(written: Written, root: Path) -> None:
     assert "data.mirror must be a base URL" in problem(written.archive, config(root, "/some/folder"))
+
+
+def test_a_mirror_with_a_password_is_refused_without_a_word_of_it() -> None:
+    with pytest.raises(FieldError, match="must not hold a password") as caught:
+        DataConfig(mirror="https://user:hunter2@host/data")
+    assert "hunter2" not in str(caught.value)
+    assert DataConfig(mirror="https://host/a@b").mirror == "https://host/a@b"

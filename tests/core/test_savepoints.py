@@ -158,8 +158,19 @@ def test_nothing_sound_is_a_fresh_start(three: tuple[SavedStates, TrainingState]
     assert state.epochs_done == 0
     assert state.records == []
     assert torch.equal(next(state.network.parameters()), next(fresh().network.parameters()))
-    with pytest.raises(RunError, match="damaged"):
+    with pytest.raises(RunError, match="holds no sound state"):
         saved.last_content()
+
+
+def test_a_damaged_file_does_not_hide_a_sound_one_of_the_same_epoch(
+    three: tuple[SavedStates, TrainingState],
+) -> None:
+    saved, _ = three
+    sound = saved.names()[0]
+    for hidden in ("0" * 16, "f" * 16):
+        folder = Path(saved.storage.location)
+        (folder / f"epoch-{epoch_of(sound):06d}-{hidden}.pt").write_bytes(b"torn")
+    assert saved.last_content() == saved.storage.read(sound)
 
 
 def test_files_that_are_no_states_are_left_alone(three: tuple[SavedStates, TrainingState]) -> None:
@@ -170,7 +181,7 @@ def test_files_that_are_no_states_are_left_alone(three: tuple[SavedStates, Train
     assert len(saved.names()) == 3
     saved.clear()
     assert sorted(path.name for path in folder.iterdir()) == ["epoch-9-x.pt", "notes.txt"]
-    with pytest.raises(RunError, match="holds no saved state"):
+    with pytest.raises(RunError, match="holds no sound state"):
         saved.last_content()
 
 

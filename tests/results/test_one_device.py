@@ -1,7 +1,12 @@
 """Times of several kinds of devices are not compared; accuracies are."""
 
-from judged import make_records, rows
+from pathlib import Path
 
+from judged import make_records, rows
+from records import make_run
+
+from dwray.results.one_device import mixed_devices
+from dwray.results.records import Records
 from dwray.results.verdicts import Verdict, verdicts
 
 HALF = {"ordinary": [10.0, 10.1, 9.9], "depthwise": [5.0, 5.1, 4.9]}
@@ -28,3 +33,11 @@ def test_accuracies_are_compared_wherever_they_were_trained() -> None:
     accuracy = {"ordinary": [70.0, 71.0, 70.5], "depthwise": [70.2, 71.1, 70.8]}
     mixed = make_records(accuracy=accuracy, devices={"depthwise": "another GPU"})
     assert rows(mixed)["accuracies_equal"]["verdict"] == Verdict.HOLDS
+
+
+def test_timings_of_several_kinds_of_devices_are_told(tmp_path: Path) -> None:
+    records = Records.read(make_run(tmp_path))
+    assert mixed_devices(records) == ()
+    records.timings[0]["device"] = "another CPU"
+    (note,) = mixed_devices(records)
+    assert "timings ran on 2 (some CPU, 2 CPU threads; another CPU, 2 CPU threads)" in note

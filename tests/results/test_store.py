@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from records import make_run
+from records import identity, make_run
 
 from dwray.errors import RunError
 from dwray.paths import RunPaths
@@ -129,3 +129,17 @@ def test_a_run_is_found_by_folder_by_id_and_by_the_sweeps_name(tmp_path: Path) -
     assert RunPaths.find("hand", tmp_path) == second
     with pytest.raises(RunError, match=r"other: neither the folder of a run \(with trials.parquet\) nor a sweep in"):
         RunPaths.find("other", tmp_path)
+
+
+def test_timings_go_with_the_trials_that_are_dropped(tmp_path: Path) -> None:
+    paths = make_run(tmp_path)
+    store = RunStore(paths, identity("hand", ["A", "B"]))
+    store.take_up()
+    store.drop_trials("time", keep={"m0"})
+    store.flush()
+    assert len(Records.read(paths).timings) == 6
+    store.drop_trials("time", keep=set())
+    store.flush()
+    assert Records.read(paths).timings == []
+    assert Records.read(paths).of_stage("time") == []
+    assert len(Records.read(paths).of_stage("train")) == 3

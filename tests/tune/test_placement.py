@@ -18,8 +18,8 @@ def test_search_trials_share_gpus_trainings_own_theirs_and_a_timing_its_node() -
     placed = place(ResourcesSpec(gpus_per_trial=0.25), [HEAD, LARGE])
     assert placed.search == {"cpu": 1, "gpu": 0.25, SLOT: 0.001}
     assert placed.train == {"cpu": 1, "gpu": 1, SLOT: 0.001}
-    assert placed.time == {"cpu": 96, "gpu": 8, SLOT: 1}
-    assert placed.notice is None
+    assert placed.time == {"cpu": 96, "gpu": 8, SLOT: 1, H100: 0.001}
+    assert placed.notices == ()
 
 
 def test_a_gpu_is_used_where_there_is_one_and_none_where_there_is_none() -> None:
@@ -32,15 +32,15 @@ def test_a_gpu_is_used_where_there_is_one_and_none_where_there_is_none() -> None
 def test_without_slots_on_every_node_none_is_asked_for() -> None:
     placed = place(ResourcesSpec(), [SMALL, {"CPU": 8.0, "GPU": 1.0}])
     assert SLOT not in {**placed.search, **placed.train, **placed.time}
-    assert placed.time == {"cpu": 4, "gpu": 1}
+    assert placed.time == {"cpu": 4, "gpu": 1, L4: 0.001}
 
 
 def test_in_a_mixed_cluster_all_timings_are_on_one_type_which_is_told() -> None:
     placed = place(ResourcesSpec(), [HEAD, SMALL, LARGE])
     assert placed.time == {"cpu": 96, "gpu": 8, SLOT: 1, H100: 0.001}
     assert H100 not in placed.train
-    assert placed.notice is not None
-    assert "2 types (H100, L4): all timings are on H100" in placed.notice
+    assert len(placed.notices) == 1
+    assert "2 types (H100, L4): all timings are on H100" in placed.notices[0]
 
 
 def test_a_stated_type_holds_for_trainings_and_timings() -> None:
@@ -48,7 +48,7 @@ def test_a_stated_type_holds_for_trainings_and_timings() -> None:
     assert placed.train == {"cpu": 1, "gpu": 1, SLOT: 0.001, L4: 0.001}
     assert placed.time == {"cpu": 4, "gpu": 1, SLOT: 1, L4: 0.001}
     assert placed.search == {"cpu": 1, "gpu": 1, SLOT: 0.001}
-    assert placed.notice is None
+    assert placed.notices == ()
     with pytest.raises(SpecError, match=r"resources\.gpu_type: the cluster has no GPU 'L40'.*H100, L4"):
         place(ResourcesSpec(gpu_type="L40"), [SMALL, LARGE])
     with pytest.raises(SpecError, match="Ray knows no type of any of its nodes"):
@@ -116,3 +116,24 @@ def test_a_part_of_a_node_is_not_owned() -> None:
     assert owns_node({"CPU": 4, "GPU": 1}, SMALL)
     assert owns_node({"CPU": 1, SLOT: 1}, SMALL)
     assert not owns_node({"CPU": 1, SLOT: 0.001}, SMALL)
+
+
+def test_the_type_that_most_nodes_have_is_timed_on() -> None:
+    placed = place(ResourcesSpec(), [SMALL, SMALL, LARGE])
+    assert placed.time["cpu"] == 4
+    assert placed.gpu_type == "L4"
+    assert place(ResourcesSpec(timing_cpus=32), [SMALL, SMALL, LARGE]).gpu_type == "H100"
+    assert place(ResourcesSpec(), [SMALL]).gpu_type == "L4"
+    assert place(ResourcesSpec(gpus_per_trial=0), [SMALL]).gpu_type is None
+
+
+def test_nodes_without_a_slot_beside_others_are_told() -> None:
+    (notice,) = place(ResourcesSpec(), [SMALL, {"CPU": 4.0, "GPU": 1.0, L4: 1.0, "node:10.0.0.7": 1.0}]).notices
+    assert "1 of 2 nodes have no slot (10.0.0.7)" in notice
+    assert place(ResourcesSpec(), [{"CPU": 2.0}]).notices == ()
+
+
+@pytest.mark.parametrize("gpus", [1.5, 2.25])
+def test_more_than_a_gpu_comes_whole(gpus: float) -> None:
+    with pytest.raises(ValueError, match="must be at most 1, or a whole number"):
+        ResourcesSpec(gpus_per_trial=gpus)

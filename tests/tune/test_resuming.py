@@ -44,7 +44,10 @@ def run(searcher: Resuming, salt: int, slots: int, stop_after: int | None = None
         assert config[KEY] not in results, "nothing is run twice"
         results[config[KEY]] = score(config, salt)
         value = results[config[KEY]]
-        searcher.on_trial_complete(trial_id, None if value is None else {"score": value}, error=value is None)
+        # Of those that are lost, some fail, and some diverge with an accuracy all the same.
+        fails = value is None and int(config[KEY], 16) % 2 == 0
+        result = {"score": 10.0 if value is None else value, "diverged": value is None}
+        searcher.on_trial_complete(trial_id, None if fails else result, error=fails)
     return results
 
 
