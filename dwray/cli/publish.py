@@ -9,12 +9,13 @@ import click
 
 from dwray.cli.options import EPILOG, JSON, RUNS_DIR, WANDB_WHERE, print_json
 from dwray.cli.runs import find_run
-from dwray.errors import EXIT_FAILED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED
+from dwray.errors import EXIT_FAILED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, UserError
 
 if TYPE_CHECKING:
     from dwray.cli.runs import KeptRun
     from dwray.paths import RunPaths
     from dwray.publish.process import Destination, Outcome
+    from dwray.storage import Storage
 
 
 @click.command(epilog=EPILOG)
@@ -39,8 +40,15 @@ def publish(
     """
     to = take_destination("offline" if offline else "auto", entity, project)
     assert to
-    failed = [run for run in runs if not publish_to(find_run(run, runs_dir).paths, to)]
-    if failed:
+    published = []
+    for run in runs:
+        try:
+            kept = find_run(run, runs_dir)
+            published.append(publish_to(kept.paths, to, storage=kept.storage))
+        except UserError as error:  # the others are published all the same
+            click.echo(f"dwray: {error}", err=True)
+            published.append(False)
+    if not all(published):
         context.exit(EXIT_FAILED)
 
 
@@ -71,17 +79,33 @@ def published(run: "KeptRun", to: "Destination | None", *, quiet: bool) -> Itera
         _tell(publisher.finish(), run.paths, quiet=quiet)
     finally:
         publisher.kill()
-        if run.storage and run.paths.wandb.is_file():
-            run.storage.write(run.paths.wandb.name, run.paths.wandb.read_bytes())
+        _keep(run.paths, run.storage)
 
 
-def publish_to(paths: "RunPaths", to: "Destination", *, quiet: bool = False) -> bool:
-    """Publish a run, and say what came of it in a line; whether all of it is there."""
+def publish_to(paths: "RunPaths", to: "Destination", *, storage: "Storage | None" = None, quiet: bool = False) -> bool:
+    """Publish a run, and say what came of it in a line; whether all of it is there.
+
+    Args:
+        paths: The run.
+        to: Where to.
+        storage: What keeps the run, if that is not its folder.
+        quiet: Speak of failures alone.
+    """
     from dwray.publish.process import publish_run
 
     outcome = publish_run(paths, to)
     _tell(outcome, paths, quiet=quiet)
+    _keep(paths, storage)
     return outcome.error is None
+
+
+def _keep(paths: "RunPaths", storage: "Storage | None") -> None:
+    """Keep what is known of W&B with the run: whoever publishes it next updates the same report."""
+    if storage and paths.wandb.is_file():
+        try:
+            storage.write(paths.wandb.name, paths.wandb.read_bytes())
+        except (UserError, OSError) as error:
+            click.echo(f"dwray: {paths.wandb.name} could not be kept with the run: {error}", err=True)
 
 
 def _tell(outcome: "Outcome", paths: "RunPaths", *, quiet: bool) -> None:
@@ -99,25 +123,18 @@ def status(run: str, runs_dir: Path, as_json: bool) -> None:
     from rich.table import Table
 
     from dwray.publish.ledger import Ledger
-    from dwray.publish.runs import published_runs
+    from dwray.publish.runs import REPORT, published_runs
     from dwray.results.records import Records
 
     paths = find_run(run, runs_dir).paths
     records, ledger = Records.read(paths), Ledger.read(paths.wandb)
-    trial_status = {row["trial"]: row["status"] for row in records.trials}
+    # What is published beside the trials: the tables.
+    tables = {key: (REPORT, entry.name, None) for key, entry in ledger.runs.items() if entry.job_type == REPORT}
+    runs = {each.id: (each.job_type, each.name, each.summary["status"]) for each in published_runs(records)}
     rows = []
-    for each in published_runs(records):
-        state, why = ledger.state_of(each.id, paths.folder)
-        rows.append(
-            {
-                "stage": each.job_type,
-                "run": each.name,
-                "status": trial_status.get(each.name),
-                "wandb_id": each.id,
-                "wandb": state,
-                "why": why,
-            }
-        )
+    for key, (stage, name, became) in {**runs, **tables}.items():
+        state, why = ledger.state_of(key, paths.folder)
+        rows.append({"stage": stage, "run": name, "status": became, "wandb_id": key, "wandb": state, "why": why})
     if as_json:
         print_json({"run": str(paths.folder), "report": ledger.report_url, "runs": rows})
         return

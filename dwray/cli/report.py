@@ -46,7 +46,8 @@ def report(
     from dwray.report.documents import write_report
 
     to = take_destination(wandb, entity, project)
-    paths = find_run(run, runs_dir).paths
+    kept = find_run(run, runs_dir)
+    paths = kept.paths
     records, tables = write_report(paths)
     if as_json:
         print_json({"run": str(paths.folder), "tables": {table.name: table.data() for table in tables}})
@@ -56,7 +57,7 @@ def report(
         print_report(Console(), paths, records, tables)
     if open_page:
         click.launch(paths.html.as_uri())
-    if to and not publish_to(paths, to, quiet=quiet or as_json):
+    if to and not publish_to(paths, to, storage=kept.storage, quiet=quiet or as_json):
         context.exit(EXIT_FAILED)
 
 

@@ -1,9 +1,11 @@
 """The one place that speaks to the W&B client. It runs in the publisher's process, never in a trial or a driver."""
 
 import base64
+import http.client
 import json
 import os
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ from typing import Any
 import wandb
 
 from dwray.errors import UserError, one_line
+from dwray.publish.ledger import Entry
 from dwray.publish.runs import PublishedRun
 from dwray.results.table import Table
 
@@ -30,6 +33,10 @@ RETRIES = {
     }.items()
 }
 """Without these an artifact on its way to a server that hangs takes minutes, whatever is said of the end of a run."""
+SLOWEST_BYTES_A_SECOND = 200_000
+"""A connection that takes files more slowly is taken to hang."""
+LOOKS, BETWEEN_LOOKS_SECONDS = 3, 2.0
+"""So often is a server asked for rows that it does not show yet: it may have taken them, and count them later."""
 MOST_ROWS = 10_000
 """Rows of a table that are shown; the artifact has them all."""
 
@@ -38,8 +45,13 @@ class PublishError(UserError):
     """The server did not take something; the message says why."""
 
 
-def ask_server(base_url: str, key: str) -> str:
-    """Ask a server who we are, before anything is sent; returns the user's default entity.
+def ask_server(base_url: str, key: str, entity: str) -> str:
+    """Ask a server who we are, before anything is sent; returns whose project it is to be.
+
+    Args:
+        base_url: The server's.
+        key: The user's.
+        entity: Whose project the user wants; "" for the key's owner's.
 
     Raises:
         PublishError: It does not answer in time, or not with a yes.
@@ -53,16 +65,18 @@ def ask_server(base_url: str, key: str) -> str:
     )
     try:
         with urllib.request.urlopen(request, timeout=ASK_SECONDS) as answer:
-            viewer = (json.load(answer).get("data") or {}).get("viewer")
+            viewer = ((json.load(answer) or {}).get("data") or {}).get("viewer")
     except urllib.error.HTTPError as error:
         hint = ": the key is not valid there; set WANDB_API_KEY" if error.code in (401, 403) else ""
         raise PublishError(f"{base_url} answers {error.code} {error.reason}{hint}") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise PublishError(f"{base_url} does not answer ({reason or type(error).__name__})") from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or one_line(error)
+        raise PublishError(f"{base_url} does not answer ({reason})") from error
+    except (ValueError, AttributeError) as error:
+        raise PublishError(f"{base_url} answers, but not as a W&B server does") from error
     if not viewer:
         raise PublishError(f"{base_url} does not know the key; set WANDB_API_KEY")
-    return str(viewer.get("entity") or viewer.get("username") or "")
+    return entity or str(viewer.get("entity") or viewer.get("username") or "")
 
 
 class Client:
@@ -83,12 +97,18 @@ class Client:
         self._open: dict[str, tuple[wandb.Run, int]] = {}
         """Runs that go on, with the rows that they were told."""
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, upload_seconds: float = ASK_SECONDS) -> dict[str, Any]:
+        """Of the client.
+
+        Args:
+            upload_seconds: The longest that a file may take.
+        """
         return {
             "mode": "online" if self.key else "offline",
             "root_dir": str(self.folder),
             "init_timeout": INIT_SECONDS,
-            "finish_timeout": FINISH_SECONDS,
+            "finish_timeout": max(FINISH_SECONDS, upload_seconds),
+            "finish_timeout_raises": True,
             "x_transaction_log_flush_interval": 1,
             # Nothing about this machine or the user's code is sent beside what a run's records say.
             "x_disable_stats": True,
@@ -100,6 +120,7 @@ class Client:
             "console": "off",
             "silent": True,
             **RETRIES,
+            "x_file_transfer_timeout_seconds": upload_seconds,
         }
 
     def replay(self, run: PublishedRun) -> None:
@@ -121,13 +142,13 @@ class Client:
                 return
             opened.config.update(dict(run.config), allow_val_change=True)
             opened.summary.update(dict(run.summary))
-            opened.finish(exit_code=1 if run.failed else 0)
+            self._end(opened, failed=run.failed)
         except Exception as error:  # the client has many, not all of them its own
             raise PublishError(f"{run.name}: {one_line(error)}") from error
 
-    def _start(self, run: PublishedRun, **more: Any) -> wandb.Run:
+    def _start(self, run: PublishedRun, *, upload_seconds: float = ASK_SECONDS) -> wandb.Run:
         if not self.key:
-            self.forget(run.id)
+            forget(self.folder, run.id)
         opened = wandb.init(
             entity=self.entity or None,
             project=self.project,
@@ -139,8 +160,7 @@ class Client:
             config=dict(run.config),
             resume="allow" if self.key else None,
             reinit="create_new",
-            settings=wandb.Settings(**self._settings()),
-            **more,
+            settings=wandb.Settings(**self._settings(upload_seconds)),
         )
         step = "pass" if run.job_type == "time" else "epoch"
         opened.define_metric(step)
@@ -148,44 +168,68 @@ class Client:
             opened.define_metric(f"{section}/*", step_metric=step)
         return opened
 
-    def forget(self, run_id: str) -> None:
-        """Remove what an earlier time wrote of a run offline: it may have been cut off in the middle."""
-        for folder in self.folder.glob(f"wandb/offline-run-*-{run_id}"):
-            shutil.rmtree(folder)
+    def _end(self, opened: wandb.Run, *, failed: bool) -> None:
+        """End a run; of one that was sent nothing is kept here, where ``wandb sync`` could send it once more."""
+        opened.finish(exit_code=1 if failed else 0)
+        if self.key:
+            shutil.rmtree(Path(opened.dir).parent, ignore_errors=True)
 
-    def send_tables(self, run: PublishedRun, tables: Sequence[Table], files: Mapping[str, Path]) -> None:
+    def send_tables(self, run: PublishedRun, name: str, tables: Sequence[Table], files: Mapping[str, Path]) -> None:
         """The tables of a run, and its records as an artifact, as a run of their own.
 
         Args:
             run: Their run.
+            name: Of the artifact.
             tables: Each is a ``wandb.Table``.
             files: The artifact's, by name.
 
         Raises:
             PublishError: The server does not take them.
         """
+        seconds = upload_seconds(files)
         try:
-            opened = self._start(run)
-            opened.log({f"tables/{table.name}": _as_wandb_has_it(table) for table in tables if table.rows})
-            artifact = wandb.Artifact(f"records-{run.id}", type="records", metadata=dict(run.config))
-            for name, path in files.items():
-                artifact.add_file(str(path), name=name)
+            opened = self._start(run, upload_seconds=seconds)
+            shown = {f"tables/{table.name}": _as_wandb_has_it(table) for table in tables if table.rows}
+            # A step of its own: told again, it is no other row.
+            if shown:
+                opened.log(shown, step=0)
+            artifact = wandb.Artifact(name, type="records", metadata=dict(run.config))
+            for inside, path in files.items():
+                artifact.add_file(str(path), name=inside)
             opened.log_artifact(artifact)
-            opened.finish()
+            if self.key:
+                artifact.wait(timeout=int(seconds))  # the end of a run says nothing of what became of it
+            self._end(opened, failed=False)
         except Exception as error:  # as above
             raise PublishError(f"{run.name}: {one_line(error)}") from error
 
-    def arrived(self, run: str) -> dict[str, int]:
-        """The server's count of rows of each run of a dwray run, by id.
+    def missing(self, run: str, sent: Mapping[str, Entry]) -> dict[str, str]:
+        """What of the runs has not arrived, by id: the client says nothing of rows that it lost.
+
+        Args:
+            run: The dwray run.
+            sent: What should be there, by id.
 
         Raises:
-            PublishError: It does not say.
+            PublishError: The server does not say.
         """
+        found: dict[str, str] = {}
+        for look in range(LOOKS):
+            if look:
+                time.sleep(BETWEEN_LOOKS_SECONDS)
+            there = self._there(run)
+            found = {key: why for key, entry in sent.items() if (why := _lacks(entry, there.get(key)))}
+            if not found:
+                break
+        return found
+
+    def _there(self, run: str) -> dict[str, tuple[str, int]]:
+        """The state and the number of rows of all that the server has of a dwray run, by id."""
         try:
             api = wandb.Api(api_key=self.key, timeout=int(ASK_SECONDS))
             found = api.runs(f"{self.entity}/{self.project}", filters={"config.run": run}, per_page=200)
             # The count is in every answer, and the client has no other name for it.
-            return {each.id: int(each._attrs.get("historyLineCount") or 0) for each in found}
+            return {each.id: (each.state, int(each._attrs.get("historyLineCount") or 0)) for each in found}
         except Exception as error:  # as above
             raise PublishError(f"the runs could not be read back: {one_line(error)}") from error
 
@@ -207,15 +251,43 @@ class Client:
         return str(report.id), str(report.url)
 
     def end_open(self) -> None:
-        """End the runs that are open, without a word on what came of them."""
-        for opened, _ in self._open.values():
-            opened.finish()
-        self._open.clear()
+        """End the runs that are open: nothing more will come of them now.
 
-    def close(self) -> None:
-        """End everything."""
-        self.end_open()
-        wandb.teardown()
+        Raises:
+            PublishError: The server does not take it.
+        """
+        while self._open:
+            _, (opened, _) = self._open.popitem()
+            try:
+                self._end(opened, failed=False)
+            except Exception as error:  # as above
+                raise PublishError(f"{opened.name}: {one_line(error)}") from error
+
+
+def upload_seconds(files: Mapping[str, Path]) -> float:
+    """The longest that files may take to the server."""
+    return ASK_SECONDS + sum(path.stat().st_size for path in files.values()) / SLOWEST_BYTES_A_SECOND
+
+
+def forget(folder: Path, run_id: str) -> None:
+    """Remove what was written of a run offline.
+
+    Args:
+        folder: The dwray run's.
+        run_id: Of the W&B run.
+    """
+    for written in folder.glob(f"wandb/offline-run-*-{run_id}"):
+        shutil.rmtree(written, ignore_errors=True)
+
+
+def _lacks(entry: Entry, there: tuple[str, int] | None) -> str | None:
+    """What a run lacks at the server, which has this state and so many rows of it."""
+    if there is None:
+        return "it did not arrive"
+    state, rows = there
+    if rows != entry.rows:
+        return f"it has {rows} rows there, not {entry.rows}"
+    return None if state == entry.end else f"its end did not arrive: it is {state} there, not {entry.end}"
 
 
 def _as_wandb_has_it(table: Table) -> wandb.Table:

@@ -3,12 +3,14 @@
 It is made anew from the records whenever they are published, never read back and edited: reading back loses settings.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import wandb_workspaces.reports.v2 as wr
 from wandb_workspaces import expr
 
-from dwray.publish.runs import METRICS, PAPER, notebook_label, run_name
+from dwray.core.config import PLAIN_MODE
+from dwray.publish.runs import METRICS, NO_ERRATUM, PAPER, notebook_label, ratio_metric, run_name
 from dwray.report.documents import markdown_table
 from dwray.report.figures import figures
 from dwray.report.heading import provenance, subtitle, title
@@ -17,7 +19,8 @@ from dwray.results.table import Table
 
 PAPERS_TABLES = ("parameters", "accuracy", "training_time", "test_time")
 """Tables 1 to 4."""
-WIDE = wr.Layout(w=24, h=10)
+
+_ID = re.compile(r'"(?:id|__id__)":"(\w+)"')
 
 
 def build_report(
@@ -71,9 +74,13 @@ def build_report(
 
 
 def report_spec(report: wr.Report) -> str:
-    """The report's specification as JSON, as the service keeps it."""
+    """The report's specification as JSON, as the service keeps it; the same report is the same text."""
     # The only way to it without a server; the package's version is pinned for its sake, and a test holds it.
-    return str(report._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
+    spec = str(report._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
+    # Its parts have names that are drawn at random.
+    for number, name in enumerate(dict.fromkeys(_ID.findall(spec))):
+        spec = spec.replace(f'"{name}"', f'"part{number}"')
+    return spec
 
 
 def _section(heading: str, blocks: Iterable[object]) -> list[object]:
@@ -89,14 +96,20 @@ class _Layout:
         self._records, self._entity, self._project = records, entity, project
 
     def grid(
-        self, panels: list[object], name: str, *, stages: list[str], contenders: Iterable[str] = ()
+        self,
+        panels: list[object],
+        name: str,
+        *filters: expr.FilterExpr,
+        stages: list[str],
+        **wanted: Sequence[object],
     ) -> wr.PanelGrid:
-        """Panels over the runs of some stages, of some contenders or all."""
-        filters = [expr.Config("run") == run_name(self._records), expr.Config("stage").isin(stages)]
-        contenders = list(contenders)
-        if contenders:
-            filters.append(expr.Config("contender").isin(contenders))
-        runset = wr.Runset(entity=self._entity, project=self._project, name=name, filters=filters)
+        """Panels over the runs of some stages, with these values in their configs."""
+        filters = (
+            expr.Config("run") == run_name(self._records),
+            *(expr.Config(key).isin(values) for key, values in {"stage": stages, **wanted}.items()),
+            *filters,
+        )
+        runset = wr.Runset(entity=self._entity, project=self._project, name=name, filters=list(filters))
         return wr.PanelGrid(runsets=[runset], panels=panels)
 
     def learning(self) -> list[wr.PanelGrid]:
@@ -104,14 +117,20 @@ class _Layout:
         grids = []
         for figure in figures(self._records):
             network = self._records.network(figure.contender) or ""
-            notebook = notebook_label(network, self._records.compare_with or "")
+            paper = self._records.compare_with
+            named = [figure.contender, *([notebook_label(network, paper)] if paper else [])]
             panel = self._curve(figure.heading, METRICS[figure.column])
-            grids.append(
-                self.grid([panel], figure.contender, stages=["train", PAPER], contenders=[figure.contender, notebook])
-            )
-        both = [self._curve(f"All networks: {name}", name) for name in ("train/loss", "validation/accuracy_percent")]
-        both.append(self._curve("Seconds of an epoch's training pass", "seconds/train"))
-        return [*grids, self.grid(both, "all networks", stages=["train"])]
+            grids.append(self._trained([panel], figure.contender, stages=["train", PAPER], contender=named))
+        panels = [self._curve(f"All networks: {name}", name) for name in ("train/loss", "validation/accuracy_percent")]
+        panels.append(self._curve("Seconds of an epoch's training pass", "seconds/train"))
+        return [*grids, self._trained(panels, "all networks", stages=["train"])]
+
+    def _trained(
+        self, panels: list[object], name: str, *, stages: list[str], **wanted: Sequence[object]
+    ) -> wr.PanelGrid:
+        """Panels over what the tables take the mean of: completed trainings under the run's own protocol."""
+        completed = expr.Summary("status") == "completed"
+        return self.grid(panels, name, completed, stages=stages, erratum=[NO_ERRATUM], **wanted)
 
     @staticmethod
     def _curve(heading: str, metric: str) -> wr.LinePlot:
@@ -124,7 +143,7 @@ class _Layout:
             groupby=wr.Config("contender"),
             groupby_aggfunc="mean",
             groupby_rangefunc="stddev",
-            layout=WIDE,
+            layout=wr.Layout(w=24, h=10),
         )
 
     def search(self) -> list[wr.PanelGrid]:
@@ -138,23 +157,50 @@ class _Layout:
         together = wr.ParallelCoordinatesPlot(
             columns=[*columns, wr.ParallelCoordinatesPlotColumn(score, display_name="validation accuracy, %")],
             title="All candidates",
-            layout=WIDE,
+            layout=wr.Layout(w=24, h=10),
         )
         scatter = [wr.ScatterPlot(title=axis, x=wr.Config(axis), y=score, layout=wr.Layout(w=8, h=8)) for axis in axes]
         return [self.grid([together, *scatter], "candidates", stages=["search"])]
 
     def timing(self) -> list[wr.PanelGrid]:
-        """Seconds of a pass by batch size, a panel for each network."""
-        contenders = dict.fromkeys(row["contender"] for row in self._records.timings)
-        panels = [
-            wr.ScatterPlot(
-                title=f"{contender}: mean seconds of a pass",
-                x=wr.Config("batch_size"),
-                y=wr.SummaryMetric(f"test_time/{contender}/mean"),
-                log_x=True,
-                log_y=True,
-                layout=wr.Layout(w=12, h=8),
-            )
-            for contender in contenders
+        """Seconds of a pass by batch size: each network alone, and each over the first, where the crossover is seen."""
+        as_the_run = self._records.protocol.batch_statistics_at_test
+        own_loader = self._records.protocol.notebook_loader
+        timed = [
+            row
+            for row in self._records.timings
+            if row["mode"] in (None, PLAIN_MODE)
+            and row["batch_statistics"] == as_the_run
+            and (not row["loader"] or row["notebook_loader"] == own_loader)
         ]
-        return [self.grid(panels, "timings", stages=["time"])] if panels else []
+        contenders = list(dict.fromkeys(row["contender"] for row in timed))
+        return [
+            self.grid(
+                self._test_time(contenders),
+                f"{images} set, {'with loader' if loader else 'network alone'}",
+                stages=["time"],
+                set=[images],
+                loader=[loader],
+                batch_statistics=[as_the_run],
+                mode=[PLAIN_MODE],
+                **({"notebook_loader": [own_loader]} if loader else {}),
+            )
+            for images, loader in sorted({(row["set"], row["loader"]) for row in timed})
+        ]
+
+    @staticmethod
+    def _test_time(contenders: Sequence[str]) -> list[object]:
+        titles = {f"test_time/{name}/mean": f"{name}: mean seconds of a pass" for name in contenders}
+        first, *others = contenders
+        ratios = {ratio_metric(name, first): f"{name} over {first}: above 1, {first} is faster" for name in others}
+        return [
+            wr.ScatterPlot(
+                title=heading,
+                x=wr.Config("batch_size"),
+                y=wr.SummaryMetric(metric),
+                log_x=True,
+                log_y=metric in titles,
+                layout=wr.Layout(w=8, h=8),
+            )
+            for metric, heading in {**titles, **ratios}.items()
+        ]

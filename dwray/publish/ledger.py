@@ -8,7 +8,8 @@ from pathlib import Path
 from dwray.errors import RunError
 from dwray.results.store import write_json
 
-OFFLINE, SENT, FAILED = "offline", "sent", "failed"
+OFFLINE, TOLD, SENT, FAILED = "offline", "told", "sent", "failed"
+"""Told: the server took no offence, and was not yet asked what it has; only then it is sent."""
 SYNCED = ".synced"
 """Ends the name of the mark that ``wandb sync`` leaves beside the file of a run that has arrived."""
 
@@ -20,10 +21,13 @@ class Entry:
     name: str
     job_type: str
     state: str
-    """offline, sent or failed."""
+    """offline, told, sent or failed."""
     digest: str
     """Of what was published."""
     rows: int
+    """Of its history."""
+    end: str
+    """What W&B calls its state, once all is there."""
     why: str | None = None
     """Of a failure."""
 
@@ -77,13 +81,30 @@ class Ledger:
         if entry is None:
             return "not published", None
         if entry.state == OFFLINE:
-            files = sorted(folder.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb"))
+            files = _offline_files(run_id, folder)
             if not files:
                 return FAILED, "its offline folder is gone"
-            if files[-1].with_name(files[-1].name + SYNCED).exists():
+            if _synced(files[-1]):
                 return SENT, None
         return entry.state, entry.why
+
+    def may_be_written(self, run_id: str, folder: Path) -> bool:
+        """Whether a run may be written offline: ``wandb sync`` repeats the rows that a server already has.
+
+        Args:
+            run_id: Of the W&B run.
+            folder: Where the client's offline runs are.
+        """
+        return not self.project and not any(map(_synced, _offline_files(run_id, folder)))
 
     def count(self) -> Counter[str]:
         """How many runs there are in each state."""
         return Counter(entry.state for entry in self.runs.values())
+
+
+def _offline_files(run_id: str, folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb"))
+
+
+def _synced(file: Path) -> bool:
+    return file.with_name(file.name + SYNCED).exists()

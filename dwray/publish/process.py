@@ -1,7 +1,9 @@
 """Starting the publisher, and waiting for it no longer than it gets on."""
 
 import contextlib
+import ctypes
 import json
+import math
 import netrc
 import os
 import queue
@@ -9,7 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,14 @@ from dwray.paths import RunPaths
 from dwray.publish.worker import Order
 
 STALL_SECONDS = 60.0
-"""A publisher that says nothing for so long is ended: its server hangs."""
+"""A publisher that says nothing for so long is ended: its server hangs.
+
+It gives up by itself well before: measured with a server that answers 401 or 500, hangs, resets or refuses, 7 to 18 s
+where it does so from the start, up to 48 s where it begins in the middle. The bound of ``dwray publish`` is this long
+after the last run that was taken (and longer for large files); that of a sweep's end is SHARE's.
+"""
+SHARE = 0.1
+"""A sweep that has ended waits for its publisher for STALL_SECONDS, or this share of its own time if that is more."""
 CLOUD = "https://api.wandb.ai"
 KEY = "WANDB_API_KEY"
 AUTO, ONLINE, OFFLINE = "auto", "online", "offline"
@@ -38,7 +48,15 @@ class Destination:
 
 def take_key() -> str | None:
     """W&B's key out of the environment, where Ray and every trial would find it; None if it holds none."""
-    return os.environ.pop(KEY, None)
+    key = os.environ.get(KEY)
+    if key:
+        # What is unset stays in the block that the process was started with, which /proc/PID/environ shows.
+        getenv = ctypes.CDLL(None).getenv
+        getenv.restype = ctypes.c_void_p
+        if address := getenv(KEY.encode()):
+            ctypes.memset(address, 0, len(os.fsencode(key)))
+    os.environ.pop(KEY, None)
+    return key or None
 
 
 def destination(mode: str, *, entity: str | None, project: str | None, key: str | None) -> Destination:
@@ -79,7 +97,6 @@ class Outcome:
 
     sent: int = 0
     offline: int = 0
-    failed: int = 0
     report: str = ""
     project: str = ""
     error: str | None = None
@@ -115,12 +132,28 @@ class Publisher:
     """
 
     def __init__(self, paths: RunPaths, to: Destination, *, follow: bool = False) -> None:
+        self._follow, self._began = follow, time.monotonic()
         self._broken: str | None = None
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._process: subprocess.Popen[str] | None = None
+        try:
+            self._process = self._start(paths)
+        except OSError as error:  # a sweep goes on without its publisher
+            self._broken = f"the publisher could not be started: {error}"
+            return
+        order = Order(str(paths.folder), to.entity, to.project, to.base_url, to.key, follow)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(asdict(order)) + "\n")
+            self._process.stdin.flush()
+        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+
+    @staticmethod
+    def _start(paths: RunPaths) -> "subprocess.Popen[str]":
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
         paths.wandb_folder.mkdir(exist_ok=True)
         with (paths.wandb_folder / "publisher.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "dwray.publish.worker"],
                 env={**environment, **_quiet(paths.wandb_folder)},
                 stdin=subprocess.PIPE,
@@ -129,16 +162,10 @@ class Publisher:
                 text=True,
                 start_new_session=True,  # Ctrl-C ends the sweep, which ends this in order
             )
-        order = Order(str(paths.folder), to.entity, to.project, to.base_url, to.key, follow)
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(asdict(order)) + "\n")
-            self._process.stdin.flush()
-        threading.Thread(target=self._listen, daemon=True).start()
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+    def _listen(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
             with contextlib.suppress(ValueError):  # the client's own words
                 found = json.loads(line)
                 if isinstance(found, dict):
@@ -148,6 +175,9 @@ class Publisher:
 
     def finish(self) -> Outcome:
         """Let it publish what is left, and wait for that while it gets on; one that has given up is not waited for."""
+        if self._broken or self._process is None:
+            self.kill()
+            return Outcome(error=self._broken)
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -157,39 +187,45 @@ class Publisher:
             self.kill()
 
     def _wait(self) -> Outcome:
-        if self._broken:
-            return Outcome(error=self._broken)
-        for line in self._said():
+        ends = self._latest_end()
+        patience = STALL_SECONDS
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0, min(patience, ends - time.monotonic())))
+            except queue.Empty:
+                why = "no answer for" if time.monotonic() < ends else "it was not done after"
+                return Outcome(error=f"{why} {patience:.0f} s")
+            if line is None:
+                return Outcome(error=self._broken or "its process was ended")
             if "error" in line:
                 return Outcome(error=line["error"])
             if "ended" in line:
-                ended = line["ended"]
-                counts = ended["counts"]
-                return Outcome(
-                    counts.get("sent", 0),
-                    counts.get("offline", 0),
-                    counts.get("failed", 0),
-                    ended["report"],
-                    ended["project"],
-                    ended["why"],
-                )
-        return Outcome(error=f"no answer for {STALL_SECONDS:.0f} s" if self._process.poll() is None else "it ended")
+                return _outcome(line["ended"])
+            patience = STALL_SECONDS + line.get("wait", 0)
 
-    def _said(self) -> Iterator[dict[str, Any]]:
-        while True:
-            try:
-                line = self._lines.get(timeout=STALL_SECONDS)
-            except queue.Empty:
-                return
-            if line is None:
-                return
-            yield line
+    def _latest_end(self) -> float:
+        """When it is not waited for any longer, by the monotonic clock."""
+        now = time.monotonic()
+        return now + max(STALL_SECONDS, SHARE * (now - self._began)) if self._follow else math.inf
 
     def kill(self) -> None:
         """End its process, and the client's own."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _outcome(ended: Mapping[str, Any]) -> Outcome:
+    counts = ended["counts"]
+    return Outcome(
+        sent=counts.get("sent", 0),
+        offline=counts.get("offline", 0),
+        report=ended["report"],
+        project=ended["project"],
+        error=ended["why"],
+    )
 
 
 def publish_run(paths: RunPaths, to: Destination) -> Outcome:

@@ -5,20 +5,23 @@ Nothing here knows the W&B client. The same records give the same runs, with the
 
 import hashlib
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dwray import paper
-from dwray.core.config import PLAIN_MODE
+from dwray.core.config import PLAIN_MODE, TRAINING_SWITCHES
 from dwray.results.records import Records
 from dwray.results.schema import TRIALS
 from dwray.results.table import Row
 
 PAPER = "paper"
 """Job type of the notebooks' trainings; a trial's is its stage."""
+REPORT = "report"
+"""Job type of the run that has the tables."""
 NOTEBOOK = "notebook"
 """The protocol of the notebooks' trainings, which is the paper's."""
 
@@ -45,6 +48,10 @@ CONFIG = (
 )
 """Columns of a trial that say what it was; all others say what came of it, and are its summary."""
 SUMMARY = tuple(name for name in TRIALS.names if name not in (*CONFIG, "trial_id", "trial"))
+TIMED = ("set", "loader", "batch_size", "batch_statistics", "notebook_loader", "exclusive", "owned_node", "disturbance")
+"""Columns of a timing's passes that are the same in all of them, and say how they were timed."""
+NO_ERRATUM = "none"
+"""Stands where a training was under the run's own protocol: the mean over the seeds is over those alone."""
 
 ENDED = ("completed", "diverged", "failed", "interrupted")
 
@@ -71,6 +78,11 @@ class PublishedRun:
     failed: bool = False
 
     @property
+    def end(self) -> str:
+        """What W&B calls its state, once all is there."""
+        return "failed" if self.failed else "finished"
+
+    @cached_property
     def digest(self) -> str:
         """Of everything that is published: what has the same was published already."""
         said = repr((self.name, self.job_type, self.group, self.tags, sorted(self.config.items())))
@@ -92,10 +104,19 @@ def notebook_label(network: str, dataset: str) -> str:
     return f"{network} (notebook, {dataset})"
 
 
-def published_runs(records: Records) -> Iterator[PublishedRun]:
-    """Every trial of a run, and the notebooks' trainings where the paper stands beside it; one at a time."""
+def published_runs(records: Records, *, known: Container[str] = ()) -> Iterator[PublishedRun]:
+    """Every trial of a run, and the notebooks' trainings where the paper stands beside it; one at a time.
+
+    Args:
+        records: What the run measured.
+        known: Ids of those that are not wanted: they are not even made.
+    """
+    timings: dict[str, list[Row]] = {}
+    for row in records.timings:
+        timings.setdefault(row["trial_id"], []).append(row)
     for row in records.trials:
-        yield _trial(records, row)
+        if published_id(run_name(records), row["trial_id"]) not in known:
+            yield _trial(records, row, timings.get(row["trial_id"], ()))
     if records.compare_with:
         for dataset in ("cifar10", "cifar100"):
             for network in ("ConvNet", "DepthwiseConvNet"):
@@ -109,10 +130,10 @@ def tables_run(records: Records, files: Mapping[str, Path]) -> PublishedRun:
     return PublishedRun(
         id=published_id(run_name(records), *contents.values()),
         name="tables",
-        job_type="report",
+        job_type=REPORT,
         group=sweep,
         tags=(records.dataset,),
-        config={"sweep": sweep, "run": run_name(records), "stage": "report", "files": contents},
+        config={"sweep": sweep, "run": run_name(records), "stage": REPORT, "files": contents},
         summary={},
         history=(),
         timestamps=(),
@@ -125,30 +146,40 @@ def _known(row: Row, names: Iterable[str]) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in found.items()}
 
 
-def _trial(records: Records, row: Row) -> PublishedRun:
-    if row["stage"] == "time":
-        history, timestamps, more = _passes(records, row)
-    else:
-        epochs = records.epochs_of(row)
-        history = tuple(_metrics(epoch) for epoch in epochs)
-        timestamps = tuple(epochs.column("reported_at")) if epochs else ()
-        more = {}
+def _trial(records: Records, row: Row, timed: Sequence[Row]) -> PublishedRun:
     identity = records.identity
-    contender = row["contender"] or "all networks"
+    config = {"sweep": identity["sweep"], "run": run_name(records), "protocol": str(records.protocol)}
+    config |= _known(row, CONFIG)
+    summary = _known(row, SUMMARY)
+    history: Sequence[Row] = ()
+    timestamps: Sequence[datetime | None] = ()
+    if row["stage"] == "time":
+        history, timestamps = _passes(timed), (None,) * len(timed)
+        config |= _how_timed(timed)
+        summary |= _test_time(timed)
+    elif epochs := records.epochs_of(row):
+        history, timestamps = [_metrics(epoch) for epoch in epochs], epochs.column("reported_at")
+    if row["stage"] == "train":
+        config["erratum"] = _erratum(records, row)
     return PublishedRun(
         id=published_id(run_name(records), row["trial_id"]),
         name=row["trial"],
         job_type=row["stage"],
-        group=f"{identity['sweep']} {contender}",
+        group=f"{identity['sweep']} {row['contender'] or 'all networks'}",
         tags=tuple(filter(None, (row["dataset"], row["network"], row["status"], "synthetic" * bool(row["synthetic"])))),
-        config={"sweep": identity["sweep"], "run": run_name(records), "protocol": str(records.protocol)}
-        | _known(row, CONFIG),
-        summary={**_known(row, SUMMARY), **more},
-        history=history,
-        timestamps=timestamps,
+        config=config,
+        summary=summary,
+        history=tuple(history),
+        timestamps=tuple(timestamps[: len(history)]),
         ended=row["status"] in ENDED,
         failed=row["status"] == "failed",
     )
+
+
+def _erratum(records: Records, row: Row) -> str:
+    """The switches in which a training was not under the run's protocol."""
+    turned = [name for name in TRAINING_SWITCHES if row[name] != getattr(records.protocol, name)]
+    return ", ".join(turned) or NO_ERRATUM
 
 
 def _metrics(epoch: Row) -> Row:
@@ -157,23 +188,36 @@ def _metrics(epoch: Row) -> Row:
     }
 
 
-def _passes(records: Records, row: Row) -> tuple[tuple[Row, ...], tuple[None, ...], Row]:
-    """A timing's passes, a step each with the seconds of every network; and what they sum up to."""
-    timed = [each for each in records.timings if each["trial_id"] == row["trial_id"]]
+def _passes(timed: Iterable[Row]) -> list[Row]:
+    """A timing's passes, a step each with the seconds of every network."""
     by_pass: dict[int, dict[str, Any]] = {}
     for each in timed:
         step = by_pass.setdefault(each["pass_number"], {"pass": each["pass_number"]})
         step[f"test_time/{each['contender']}"] = each["seconds"]
-    history = tuple(by_pass[number] for number in sorted(by_pass))
-    more: dict[str, Any] = {}
-    for contender in dict.fromkeys(each["contender"] for each in timed):
-        seconds = [each["seconds"] for each in timed if each["contender"] == contender]
-        more[f"test_time/{contender}/mean"] = statistics.fmean(seconds)
-        more[f"test_time/{contender}/median"] = statistics.median(seconds)
-    if timed:
-        more |= _known(timed[0], ("set", "loader", "batch_statistics", "exclusive", "owned_node", "disturbance"))
-        more["mode"] = timed[0]["mode"] or PLAIN_MODE
-    return history, (None,) * len(history), more
+    return [by_pass[number] for number in sorted(by_pass)]
+
+
+def _how_timed(timed: Sequence[Row]) -> Row:
+    return _known(timed[0], TIMED) | {"mode": timed[0]["mode"] or PLAIN_MODE} if timed else {}
+
+
+def _test_time(timed: Sequence[Row]) -> dict[str, float]:
+    """What a timing's passes come to: of each network, and of each over the first."""
+    seconds: dict[str, list[float]] = {}
+    for each in timed:
+        seconds.setdefault(each["contender"], []).append(each["seconds"])
+    means = {name: statistics.fmean(found) for name, found in seconds.items()}
+    first, *others = means or [""]
+    return (
+        {f"test_time/{name}/mean": mean for name, mean in means.items()}
+        | {f"test_time/{name}/median": statistics.median(found) for name, found in seconds.items()}
+        | {ratio_metric(name, first): means[name] / means[first] for name in others if means[first]}
+    )
+
+
+def ratio_metric(contender: str, first: str) -> str:
+    """Of a timing: how many times as long as the first network another took; it crosses 1 where the faster changes."""
+    return f"test_time/{contender} over {first}"
 
 
 def _notebook(records: Records, dataset: str, network: str) -> PublishedRun:
@@ -193,6 +237,7 @@ def _notebook(records: Records, dataset: str, network: str) -> PublishedRun:
             "run": run_name(records),
             "protocol": NOTEBOOK,
             "stage": PAPER,
+            "erratum": NO_ERRATUM,
             "contender": notebook_label(network, dataset),
             "network": network,
             "dataset": dataset,

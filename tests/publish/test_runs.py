@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from records import make_run
 
 from dwray import paper
-from dwray.publish.runs import METRICS, PAPER, published_runs
+from dwray.publish.runs import METRICS, NO_ERRATUM, PAPER, published_runs, ratio_metric
 from dwray.results.records import Records
 
 
@@ -37,6 +38,23 @@ def test_a_timing_has_a_step_for_each_pass_with_every_network(tmp_path: Path) ->
     )
     assert run.summary["test_time/A/mean"] == 2.0
     assert run.summary["test_time/B/median"] == 1.0
+    assert run.summary[ratio_metric("B", "A")] == pytest.approx(3.0001 / 6)
+    how = {name: run.config[name] for name in ("set", "loader", "batch_size", "batch_statistics", "mode")}
+    assert how == {"set": "test", "loader": False, "batch_size": 4, "batch_statistics": False, "mode": "float32-eager"}
+
+
+def test_a_training_with_a_switch_turned_is_told_from_those_of_the_protocol(tmp_path: Path) -> None:
+    records = Records.read(make_run(tmp_path))
+    turned = next(row for row in records.trials if row["trial"] == "A seed=1")
+    turned["tune_on_test_set"] = not turned["tune_on_test_set"]
+    runs = {run.name: run for run in published_runs(records)}
+    assert (runs["A seed=0"].config["erratum"], runs["A seed=1"].config["erratum"]) == (NO_ERRATUM, "tune_on_test_set")
+
+
+def test_runs_that_are_known_are_not_made(tmp_path: Path) -> None:
+    records = Records.read(make_run(tmp_path))
+    first, *others = published_runs(records)
+    assert [run.id for run in published_runs(records, known={first.id})] == [run.id for run in others]
 
 
 def test_ids_are_the_same_again_and_differ_among_runs_and_trials(tmp_path: Path) -> None:

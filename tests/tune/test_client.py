@@ -1,7 +1,9 @@
 """``--address ray://...``: the driver on the head of a cluster, its user in another process with other files."""
 
+import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,13 +18,19 @@ import yaml
 from commands import COMMAND
 from object_store import ObjectStore
 from processes import kill_all_in
+from records import identity, make_run
 from same import assert_same_results
 from tiny import DISTURBED
 
+from dwray.errors import RunError
 from dwray.paths import RunPaths
+from dwray.results.mirror import Mirror
 from dwray.results.records import Records
+from dwray.results.store import RunStore
+from dwray.storage import Storage
+from dwray.tune.client import _scratch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.lab]
 
 
 def free_port() -> int:
@@ -99,8 +107,9 @@ def test_a_sweep_through_the_client_is_interrupted_and_resumed_to_the_same_resul
         said = "".join(lines) + first.communicate(timeout=120)[0]
         assert first.returncode == 130, said
         assert "Traceback" not in said
-        kept = re.search(rf"to go on: dwray resume ({bucket}/tiny/\S+);", said)
+        kept = re.search(rf"to go on: dwray resume ({bucket}/tiny/\S+) --address {address};", said)
         assert kept, said
+        assert f"any machine can go on with it: dwray resume {kept[1]} --address {address}\n" in said
         (folder,) = (user / "runs" / "tiny").glob("*")
         assert {row["status"] for row in Records.read(RunPaths(folder)).trials} & {"running", "interrupted"}
 
@@ -111,3 +120,45 @@ def test_a_sweep_through_the_client_is_interrupted_and_resumed_to_the_same_resul
     (expected,) = (swept[1] / "runs" / "tiny").glob("*")
     assert_same_results(folder, expected)
     assert (folder / "report.html").is_file()
+
+
+def test_a_head_that_is_lost_costs_no_record(tmp_path: Path, object_store: ObjectStore) -> None:
+    bucket, user = object_store.new_bucket(), tmp_path / "user"
+    user.mkdir()
+    (user / "tiny.yaml").write_text(yaml.safe_dump(DISTURBED))
+    with head(tmp_path / "head") as address:
+        driver = dwray("sweep", "tiny.yaml", "--storage", bucket, "--address", address, folder=user)
+        assert driver.stdout is not None
+        lines = []
+        for line in driver.stdout:
+            lines.append(line)
+            if "running, epoch 2/3" in line:
+                break
+        kill_all_in(tmp_path / "head")
+    said = "".join(lines) + driver.communicate(timeout=120)[0]
+    assert driver.returncode == 1, said
+    (run,) = (user / "runs" / "tiny").iterdir()
+    name = f"{bucket}/tiny/{run.name}"
+    (line,) = [line for line in said.splitlines() if line.startswith("dwray: ")]
+    assert "the driver on the head was lost" in line
+    assert line.endswith(f"to go on once that is mended: dwray resume {name} --address {address}")
+    assert {"trials.parquet", "sweep.yaml"} < set(Storage(name).names())
+
+
+def test_a_scratch_folder_stays_while_it_has_the_only_copy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for storage, stays in ((Storage(tmp_path / "kept"), False), (Storage(tmp_path / "file" / "kept"), True)):
+        with _scratch(storage, ("tiny", "1")) as paths:
+            shutil.copytree(make_run(tmp_path / "runs").folder, paths.folder, dirs_exist_ok=True)
+            with contextlib.suppress(RunError), Mirror(paths, storage, last_seconds=1) as mirror:
+                mirror.put_all()
+        assert paths.folder.exists() == stays
+    assert (paths.folder.parent.name, paths.folder.name) == ("tiny", "1")
+    shutil.rmtree(paths.folder.parents[1])
+
+
+def test_a_scratch_folder_in_which_nothing_was_measured_goes(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with _scratch(Storage(tmp_path / "file" / "kept"), ("tiny", "1")) as paths:
+        RunStore(paths, identity("tiny", ["A"])).end()
+    assert not paths.folder.parents[1].exists()

@@ -44,6 +44,7 @@ made.shutdown()
 
 
 @pytest.mark.slow
+@pytest.mark.lab
 def test_nothing_runs_beside_a_timing_and_all_are_on_the_stated_gpus() -> None:
     run = subprocess.run(
         ["env", "RAY_AUTH_MODE=disabled", sys.executable, "-c", SCRIPT],

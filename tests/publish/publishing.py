@@ -1,0 +1,174 @@
+"""Publishing runs to the stand-in, and what must be there then."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from commands import COMMAND, dwray
+from wandb_backend import Run
+from wandb_server import WandbServer
+
+from dwray import paper
+from dwray.paths import RunPaths
+from dwray.publish.runs import METRICS
+
+Rows = list[dict[str, Any]]
+
+
+def environment(folder: Path, server: WandbServer | None = None) -> dict[str, str]:
+    """Variables for the publisher. Without a server there is no key: not even the one that the user's home may have."""
+    return {"HOME": str(folder)} if server is None else server.environment(folder)
+
+
+def publish(
+    paths: RunPaths, server: WandbServer | None = None, *options: str, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """``dwray publish`` of a run, as a user does it."""
+    folder = paths.folder.parent
+    return dwray("publish", str(paths.folder), *options, folder=folder, **environment(folder, server) | variables)
+
+
+@contextlib.contextmanager
+def publishing(paths: RunPaths, server: WandbServer | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """The same while it goes on."""
+    folder = paths.folder.parent
+    with subprocess.Popen(
+        [*COMMAND, "publish", str(paths.folder)],
+        cwd=folder,
+        env={**os.environ, **environment(folder, server)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until(true: Callable[[], object], seconds: float = 120) -> None:
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends, true
+        time.sleep(0.02)
+
+
+def worker_of(folder: Path) -> int | None:
+    """The publisher's process that works on a run in a folder: its client keeps what it writes there."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended, or is another's
+            if b"dwray.publish.worker" in (process / "cmdline").read_bytes() and _keeps_in(process, folder):
+                return int(process.name)
+    return None
+
+
+def _keeps_in(process: Path, folder: Path) -> bool:
+    return f"WANDB_CACHE_DIR={folder}/".encode() in (process / "environ").read_bytes()
+
+
+def kill_worker(folder: Path) -> None:
+    worker = worker_of(folder)
+    assert worker is not None
+    os.kill(worker, signal.SIGKILL)
+
+
+def measured_rows(paths: RunPaths) -> dict[str, Rows]:
+    """The rows that each trial must have, by its name: straight from the Parquet files."""
+    epochs, timings = (pq.read_table(file).to_pylist() for file in (paths.epochs, paths.timings))
+    found: dict[str, Rows] = {}
+    for trial in pq.read_table(paths.trials).to_pylist():
+        passes: dict[int, dict[str, Any]] = {}
+        for row in timings:
+            if row["trial_id"] == trial["trial_id"]:
+                number = row["pass_number"]
+                step = passes.setdefault(number, {"_step": number, "pass": number})
+                step[f"test_time/{row['contender']}"] = row["seconds"]
+        own = [row for row in epochs if row["trial_id"] == trial["trial_id"]]
+        found[trial["trial"]] = [*map(_as_row, own), *passes.values()]
+    return found
+
+
+def _as_row(epoch: Mapping[str, Any]) -> dict[str, Any]:
+    row = {"_step": epoch["epoch"], "epoch": epoch["epoch"]}
+    row |= {name: epoch[column] for column, name in METRICS.items() if epoch.get(column) is not None}
+    return row | ({"_timestamp": epoch["reported_at"].timestamp()} if epoch.get("reported_at") else {})
+
+
+def notebook_rows() -> dict[str, Rows]:
+    return {
+        f"{network} notebook {dataset}": [_as_row(epoch) for epoch in paper.curve(dataset, network)]
+        for dataset in ("cifar10", "cifar100")
+        for network in ("ConvNet", "DepthwiseConvNet")
+    }
+
+
+def assert_rows(found: Rows, expected: Rows) -> None:
+    """The same rows with the same values, beside what the client adds."""
+    assert [row["_step"] for row in found] == [row["_step"] for row in expected]
+    for row, wanted in zip(found, expected, strict=True):
+        added = {"_runtime"} if "_timestamp" in wanted else {"_runtime", "_timestamp"}
+        assert {name: value for name, value in row.items() if name not in added} == wanted
+
+
+def by_name(server: WandbServer) -> dict[str, Run]:
+    return {run.name: run for run in server.runs.values()}
+
+
+def assert_all_there(server: WandbServer, paths: RunPaths, *, with_paper: bool = False) -> None:
+    """Every row of every trial and notebook, once; the files' bytes; one report."""
+    expected = measured_rows(paths) | (notebook_rows() if with_paper else {})
+    runs = by_name(server)
+    assert len(runs) == len(server.runs)
+    assert set(runs) == {*expected, "tables"}
+    for name, rows in expected.items():
+        assert_rows(runs[name].history, rows)
+        assert runs[name].state in ("finished", "failed")
+    assert len(runs["tables"].history) == 1
+    [records] = [artifact for artifact in server.artifacts if artifact.type == "records"]
+    assert records.committed
+    files = {name: paths.folder / name for name in ("trials.parquet", "epochs.parquet", "timings.parquet")}
+    if paths.sweep.is_file():
+        files["sweep.yaml"] = paths.sweep
+    files |= {f"tables/{path.name}": path for path in (paths.folder / "tables").glob("*.parquet")}
+    assert records.files == {name: path.read_bytes() for name, path in files.items()}
+    assert len(server.reports) == 1
+    assert server.unknown == []
+
+
+def offline_folders(paths: RunPaths) -> list[Path]:
+    return sorted(paths.wandb_folder.glob("offline-run-2*"))
+
+
+def inspect(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What an offline run says, by the type of its records."""
+    written = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)],
+        env={**os.environ, "WANDB_ERROR_REPORTING": "false", "HOME": str(folder.parent)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in map(json.loads, written.splitlines()):
+        found.setdefault(line["type"], []).append(line[line["type"]])
+    return found
+
+
+def inspect_all(paths: RunPaths) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Every offline run, by its name."""
+    with ThreadPoolExecutor(2) as two:
+        said = list(two.map(inspect, offline_folders(paths)))
+    found = {each["run"][0]["display_name"]: each for each in said}
+    assert len(found) == len(said)
+    return found
