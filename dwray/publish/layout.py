@@ -11,9 +11,9 @@ from wandb_workspaces import expr
 
 from dwray.core.config import PLAIN_MODE
 from dwray.publish.runs import METRICS, NO_ERRATUM, PAPER, notebook_label, ratio_metric, run_name
-from dwray.report.documents import markdown_table
-from dwray.report.figures import figures
 from dwray.report.heading import provenance, subtitle, title
+from dwray.report.markdown import markdown_table
+from dwray.report.subjects import subjects
 from dwray.results.records import Records
 from dwray.results.table import Table
 
@@ -115,12 +115,12 @@ class _Layout:
     def learning(self) -> list[wr.PanelGrid]:
         """Figures 4 to 11, or what stands for them, each with the notebook's curve; then both networks in one."""
         grids = []
-        for figure in figures(self._records):
-            network = self._records.network(figure.contender) or ""
+        for subject in subjects(self._records):
+            network = self._records.network(subject.contender) or ""
             paper = self._records.compare_with
-            named = [figure.contender, *([notebook_label(network, paper)] if paper else [])]
-            panel = self._curve(figure.heading, METRICS[figure.column])
-            grids.append(self._trained([panel], figure.contender, stages=["train", PAPER], contender=named))
+            named = [subject.contender, *([notebook_label(network, paper)] if paper else [])]
+            panel = self._curve(subject.heading, METRICS[subject.quantity.column])
+            grids.append(self._trained([panel], subject.contender, stages=["train", PAPER], contender=named))
         panels = [self._curve(f"All networks: {name}", name) for name in ("train/loss", "validation/accuracy_percent")]
         panels.append(self._curve("Seconds of an epoch's training pass", "seconds/train"))
         return [*grids, self._trained(panels, "all networks", stages=["train"])]

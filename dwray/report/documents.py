@@ -11,28 +11,11 @@ from dwray.report.figures import Figure, pdf, svg
 from dwray.report.figures import figures as make_figures
 from dwray.report.heading import provenance, subtitle, title
 from dwray.report.latex import latex
+from dwray.report.markdown import markdown_table
 from dwray.results.records import Records
 from dwray.results.table import Table
 from dwray.results.tables import make_tables, write_tables
 from dwray.storage import write_atomically
-
-
-def _markdown_cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-
-
-def markdown_table(table: Table) -> str:
-    """One table in GitHub's Markdown, with its title and notes."""
-    lines = [f"## {table.title}", ""]
-    if table.rows:
-        lines.append("| " + " | ".join(_markdown_cell(column.heading) for column in table.shown) + " |")
-        lines.append("|" + "|".join(" ---: " if column.is_number else " --- " for column in table.shown) + "|")
-        lines += ["| " + " | ".join(map(_markdown_cell, cells)) + " |" for cells in table.cells()]
-    else:
-        lines.append("Not measured.")
-    for note in table.notes:
-        lines += ["", note]
-    return "\n".join(lines)
 
 
 @cache

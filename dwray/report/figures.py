@@ -14,6 +14,7 @@ import altair as alt
 import vl_convert
 
 from dwray import paper
+from dwray.report.subjects import ACCURACY, Quantity, Subject, printed_name, subjects
 from dwray.results.comparison import not_the_papers
 from dwray.results.records import Records
 from dwray.results.statistics import Estimate, mean_interval
@@ -48,9 +49,6 @@ class Figure:
     caption: str
     alt_text: str
     """What it shows, for those who do not see it."""
-    contender: str
-    column: str
-    """Of epochs.parquet."""
     chart: alt.LayerChart
 
     @property
@@ -59,42 +57,13 @@ class Figure:
         return self.title if self.number is None else f"Figure {self.number}: {self.title}"
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """What a figure has on its vertical axis."""
-
-    column: str
-    """In epochs.parquet, and in the notebook's curve."""
-    words: str
-    unit: str
-    highest: float | None = None
-    """End of the axis; without one it is as high as the lines."""
-
-
-LOSS = Quantity("train_loss", "training loss", "nats")
-ACCURACY = Quantity("validation_accuracy_percent", "validation accuracy", "%", highest=100.0)
-
-_NUMBERS: Mapping[tuple[str | None, str | None, str], int] = {
-    (dataset, network, quantity.column): first + offset
-    for first, dataset, network in (
-        (4, "cifar10", "DepthwiseConvNet"),
-        (6, "cifar10", "ConvNet"),
-        (8, "cifar100", "DepthwiseConvNet"),
-        (10, "cifar100", "ConvNet"),
-    )
-    for offset, quantity in enumerate((LOSS, ACCURACY))
-}
-_AS_PRINTED = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
-
-
 def figures(records: Records) -> list[Figure]:
     """Training loss and validation accuracy of every contender that has trained: the paper's figures in its order.
 
     A contender whose trainings have no epoch yet has none.
     """
-    made = [_figure(records, name, quantity) for name in records.contenders for quantity in (LOSS, ACCURACY)]
-    found = [figure for figure in made if figure is not None]
-    return sorted(found, key=lambda figure: math.inf if figure.number is None else figure.number)
+    made = [_figure(records, subject) for subject in subjects(records)]
+    return [figure for figure in made if figure is not None]
 
 
 def svg(figure: Figure) -> str:
@@ -183,7 +152,8 @@ class _Curves:
         return max(lines or [value for each in self.unfinished.values() for value in each.values()])
 
 
-def _figure(records: Records, contender: str, quantity: Quantity) -> Figure | None:
+def _figure(records: Records, subject: Subject) -> Figure | None:
+    contender, quantity = subject.contender, subject.quantity
     network = records.network(contender)
     trained = records.train_trials(contender)
     courses = {row["trial_id"]: course(records.epochs_of(row), quantity.column) for row in trained}
@@ -202,17 +172,13 @@ def _figure(records: Records, contender: str, quantity: Quantity) -> Figure | No
     )
     if not curves.measured and not curves.unfinished:
         return None
-    own_number = network is not None and contender == records.contender_of(network)
-    number = _NUMBERS.get((records.compare_with, network, quantity.column)) if own_number else None
-    words, images = quantity.words, _AS_PRINTED.get(records.dataset, records.dataset)
+    words, images = quantity.words, printed_name(records)
     return Figure(
         name=_file_name(f"{words.replace(' ', '_')}_{contender}"),
-        number=number,
-        title=f"{contender} {words} on {images}" if number else f"{words.capitalize()} of {contender} on {images}",
+        number=subject.number,
+        title=subject.title,
         caption=" ".join(_caption(records, curves, quantity)),
         alt_text=_alt_text(f"{words} of {contender} on {images}", quantity, curves),
-        contender=contender,
-        column=quantity.column,
         chart=_chart(quantity, curves),
     )
 
