@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dwray.errors import RunError
+from dwray.errors import RunError, one_line
 from dwray.paths import NAME, RunPaths
 from dwray.storage import Storage
 
@@ -23,20 +23,49 @@ class KeptRun:
         return str(self.storage or self.paths.folder)
 
     def discard_unless_begun(self) -> bool:
-        """Remove the run, unless it has trials; whether it was removed."""
-        from dwray.results.records import Records
+        """Remove the run, unless it has trials, here or in storage, or that cannot be told; whether it was removed.
 
-        if self.paths.trials.is_file() and Records.read(self.paths).trials:
+        In storage only what a run writes before its first trial is deleted, and only if nothing else lies there: the
+        records of another driver are never touched.
+        """
+        paths = self.paths
+        if _has_begun(Storage(paths.folder), paths):
             return False
-        self.paths.discard()
         if self.storage:
-            for name in self.storage.names():
-                self.storage.delete(name)
+            before_its_trials = paths.sweep, paths.environment, paths.trials, paths.epochs, paths.timings
+            storage = Storage(self.storage.location, patience_seconds=0)
+            try:
+                names = storage.names()
+                if not {path.name for path in before_its_trials}.issuperset(names) or _has_begun(storage, paths):
+                    return False
+                for name in names:
+                    storage.delete(name)
+            except OSError:
+                return False
+        paths.discard()
+        return True
+
+
+def _has_begun(files: Storage, paths: RunPaths) -> bool:
+    """There are trials, or a driver has its lease there still, or there may be."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from dwray.results import lease
+
+    try:
+        names = files.names()
+        if lease.NAME in names:
+            return True
+        return paths.trials.name in names and bool(
+            pq.read_metadata(pa.BufferReader(files.read(paths.trials.name))).num_rows
+        )
+    except (OSError, pa.ArrowException):
         return True
 
 
 def new_run(sweep: str, runs_dir: Path, storage: str | None) -> KeptRun:
-    """Make the folder of a new run.
+    """Make the folder of a new run; its id is free in storage, too, where runs of other machines lie.
 
     Args:
         sweep: The sweep's name.
@@ -46,14 +75,24 @@ def new_run(sweep: str, runs_dir: Path, storage: str | None) -> KeptRun:
     Raises:
         RunError: The storage cannot be written.
     """
-    from dwray.results.store import write_json
+    from dwray.results.mirror import remember
 
     if storage is None or "://" not in storage:
         return KeptRun(RunPaths.create(Path(storage) if storage else runs_dir, sweep), None)
     Storage(storage).check_writable()
-    paths = RunPaths.create(runs_dir, sweep)
-    kept = Storage(storage).within(f"{sweep}/{paths.run_id}")
-    write_json(paths.storage, {"location": kept.location})
+    tried: list[RunPaths] = []
+    try:
+        while True:
+            paths = RunPaths.create(runs_dir, sweep)
+            kept = Storage(storage).within(f"{sweep}/{paths.run_id}")
+            if not kept.names():
+                break
+            tried.append(paths)
+    except OSError as error:
+        raise RunError(f"{storage}: cannot be read ({one_line(error)})") from error
+    for each in tried:  # until now they kept their numbers from being given again
+        each.discard()
+    remember(kept, paths)
     return KeptRun(paths, kept)
 
 

@@ -1,5 +1,6 @@
 """``dwray sweep`` and ``dwray resume``: run a sweep to its report."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,13 @@ from dwray.cli.plan import print_plan, resolve_sweep
 from dwray.cli.publish import published, take_destination
 from dwray.cli.report import print_report
 from dwray.cli.runs import KeptRun, find_run, new_run
-from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, UserError
+from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, RunError, UserError
 
 if TYPE_CHECKING:
     from dwray.spec import SweepSpec
+
+REPORT_SECONDS = 60.0
+"""So long a sweep that is done waits for its report to be copied to storage."""
 
 
 @click.command(epilog=EPILOG)
@@ -93,7 +97,6 @@ def resume(
     the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
     """
     from dwray.core.precision import full_float32
-    from dwray.errors import RunError
     from dwray.sweepfile import resolve
 
     to = take_destination(wandb, entity, project)
@@ -122,13 +125,17 @@ def _drive(
 
     from dwray.report.display import display
     from dwray.report.documents import write_report
+    from dwray.tune.client import LostDriverError
     from dwray.tune.sweep import run_sweep
 
     # A file of its own: sys.stdout is redirected while torchvision downloads in another thread.
     console = Console(file=sys.stderr if as_json else sys.stdout)
     paths = run.paths
+    resume_it = shlex.join(["dwray", "resume", run.name, *(["--address", address] if address else [])])
     if not quiet:
         console.print(f"run {paths.folder}", soft_wrap=True, highlight=False, markup=False)
+        if run.storage:
+            console.print(f"any machine can go on with it: {resume_it}", soft_wrap=True, highlight=False, markup=False)
     try:
         with display(console, quiet=quiet) as listen:
             failed = run_sweep(
@@ -136,24 +143,20 @@ def _drive(
             )
     except KeyboardInterrupt:
         click.echo(
-            f"\ninterrupted; to go on: dwray resume {run.name}; what was measured so far: dwray report {paths.folder}",
+            f"\ninterrupted; to go on: {resume_it}; what was measured so far: dwray report {paths.folder}",
             err=True,
         )
         context.exit(EXIT_INTERRUPTED)
     except UserError as error:
-        if not resumed and run.discard_unless_begun():
+        # What became of a driver that was lost is not known here.
+        if not resumed and not isinstance(error, LostDriverError) and run.discard_unless_begun():
             raise
-        _tell(error, run)
+        _tell(error, resume_it)
         context.exit(error.exit_code)
     except OSError as error:
-        _tell(error, run)
+        _tell(error, resume_it)
         context.exit(EXIT_FAILED)
     records, tables = write_report(paths)
-    if run.storage:
-        from dwray.results.mirror import Mirror
-
-        with Mirror(paths, run.storage) as mirror:
-            mirror.put_all()
     if as_json:
         print_json(
             {
@@ -169,6 +172,7 @@ def _drive(
         print_failures(Console(stderr=True), records.failed)
     else:
         print_report(console, paths, records, tables)
+    keep_report(run)
     disturbed = records.disturbed_timings
     if disturbed:
         click.echo(
@@ -182,6 +186,23 @@ def _drive(
         context.exit(EXIT_NOT_EXCLUSIVE)
 
 
-def _tell(error: Exception, run: KeptRun) -> None:
+def _tell(error: Exception, resume_it: str) -> None:
     """What ended a run that has begun, in a line, and how to go on."""
-    click.echo(f"dwray: {error}; to go on once that is mended: dwray resume {run.name}", err=True)
+    click.echo(f"dwray: {error}; to go on once that is mended: {resume_it}", err=True)
+
+
+def keep_report(run: KeptRun) -> None:
+    """Copy the report to where the run is kept; that it could not be is no failure of the sweep."""
+    if not run.storage:
+        return
+    from dwray.results.mirror import Mirror
+
+    paths = run.paths
+    folders = paths.table("").parent, paths.figure("").parent
+    made = [paths.markdown, paths.latex, paths.html, *(path for folder in folders for path in folder.glob("*"))]
+    try:
+        with Mirror(paths, run.storage, last_seconds=REPORT_SECONDS) as mirror:
+            for path in made:
+                mirror.put(path)
+    except RunError as error:
+        click.echo(f"dwray: the report is not kept with the run: {error}", err=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import signal
 import threading
 import time
 from types import TracebackType
@@ -16,7 +17,7 @@ NAME = "driver.json"
 BEAT_SECONDS = 5.0
 """A driver renews its lease so often."""
 SILENT_SECONDS = 20.0
-"""A driver on another machine is taken for dead when its lease was not renewed for so long."""
+"""A driver that is no process here is taken for dead when its lease was not renewed for so long."""
 SETTLE_SECONDS = 0.5
 """Of two drivers that take a lease at once, the later one has it; both look again after so long."""
 
@@ -24,17 +25,21 @@ SETTLE_SECONDS = 0.5
 class Lease:
     """Held while a driver works on a run; a context manager.
 
+    A driver that was suspended for longer than its lease lasts, while another took the run over, finds that out at its
+    next beat: the lease is not its own any more. Its process is sent SIGTERM then, which ends a sweep in order.
+
     Args:
         storage: Where the run is kept; a lease there is seen by drivers on other machines.
 
     Raises:
-        RunError: Another driver holds it (on entering).
+        RunError: Another driver holds it (on entering), or took it over meanwhile (on leaving).
     """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._driver = {"driver": uuid4().hex, "host": platform.node(), "pid": os.getpid(), "started": _started()}
+        self._driver = {"driver": uuid4().hex, **_this_process()}
         self._beat = 0
+        self._lost = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
 
@@ -44,7 +49,7 @@ class Lease:
         Raises:
             RunError: Another driver holds it.
         """
-        held = self._read()
+        held = _read(self._storage)
         if held and self._is_alive(held):
             raise self._refusal(held)
         return held
@@ -52,17 +57,22 @@ class Lease:
     @property
     def held_here(self) -> bool:
         """A driver on this machine holds it."""
-        held = self._read()
-        return held is not None and held.get("host") == self._driver["host"] and self._is_alive(held)
+        held = _read(self._storage)
+        return held is not None and _is_here(held) and self._is_alive(held)
+
+    @property
+    def lost(self) -> bool:
+        """Another driver took it over: nothing of the run must be written any more."""
+        return self._lost
 
     def __enter__(self) -> Self:
-        held = self.check()
+        self.check()
         self._write()
-        if held:
-            time.sleep(SETTLE_SECONDS)
-            now = self._read()
-            if now and now.get("driver") != self._driver["driver"]:
-                raise self._refusal(now)
+        # Two drivers may both have found no lease, or the same dead one.
+        time.sleep(SETTLE_SECONDS)
+        held = _read(self._storage)
+        if not self._is_own(held):
+            raise self._refusal(held or {})
         self._thread.start()
         return self
 
@@ -73,36 +83,36 @@ class Lease:
         self._thread.join(BEAT_SECONDS)
         quick = Storage(self._storage.location, patience_seconds=BEAT_SECONDS)
         try:
-            quick.delete(NAME)
+            held = _read(quick)
+            if self._is_own(held):
+                quick.delete(NAME)
+                return
         except OSError:
             return  # a storage that is away; the lease runs out by itself
+        raise RunError(
+            f"{self._storage}: another dwray took this run over{_by(held)} while this one was suspended or cut off "
+            "from the storage; let that one go on"
+        ) from error
+
+    def _is_own(self, held: dict[str, Any] | None) -> bool:
+        return held is not None and held.get("driver") == self._driver["driver"]
 
     def _refusal(self, held: dict[str, Any]) -> RunError:
-        return RunError(
-            f"{self._storage}: another dwray works on this run (process {held.get('pid')} on {held.get('host')}); "
-            "wait for it, or end it first"
-        )
+        return RunError(f"{self._storage}: another dwray works on this run{_by(held)}; wait for it, or end it first")
 
     def _is_alive(self, held: dict[str, Any]) -> bool:
-        """The driver of a lease still works: by its process, on this machine, else by its renewing it."""
-        if held.get("host") == self._driver["host"]:
+        """The driver of a lease still works: by its process, if that is one of ours, else by its renewing it."""
+        if _is_here(held):
             return _started(held.get("pid", 0)) == held.get("started") is not None
         ends = time.monotonic() + SILENT_SECONDS
         while time.monotonic() < ends:
             time.sleep(1)
-            now = self._read()
+            now = _read(self._storage)
             if now is None:
                 return False
             if now != held:
                 return True
         return False
-
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            held = json.loads(self._storage.read(NAME))
-        except (FileNotFoundError, ValueError):
-            return None
-        return held if isinstance(held, dict) else None
 
     def _write(self) -> None:
         self._beat += 1
@@ -111,18 +121,68 @@ class Lease:
     def _renew(self) -> None:
         while not self._done.wait(BEAT_SECONDS):
             try:
-                self._write()
+                # None, too, is another's doing: whoever took it over has ended since, and removed it.
+                self._lost = not self._is_own(_read(self._storage))
+                if not self._lost:
+                    self._write()
             except OSError:
                 continue  # a storage that is away for a while: the next beat tries again
+            if self._lost:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+
+def taken(storage: Storage) -> bool:
+    """A process other than this one holds the lease of a run, or held it and was killed.
+
+    Raises:
+        OSError: The storage cannot be read.
+    """
+    held = _read(storage)
+    return held is not None and {key: held.get(key) for key in _this_process()} != _this_process()
+
+
+def _read(storage: Storage) -> dict[str, Any] | None:
+    """The lease that lies there; None if there is none, or one that is none."""
+    try:
+        held = json.loads(storage.read(NAME))
+    except (FileNotFoundError, ValueError):
+        return None
+    return held if isinstance(held, dict) else None
+
+
+def _by(held: dict[str, Any] | None) -> str:
+    return f" (process {held.get('pid')} on {held.get('host')})" if held else ""
+
+
+def _this_process() -> dict[str, Any]:
+    return {"host": platform.node(), "processes": _processes(), "pid": os.getpid(), "started": _started()}
+
+
+def _processes() -> str | None:
+    """What a process id counts in: the machine since its boot, and the namespace; None where neither can be known.
+
+    A host's name would not do: images of one machine share it, and so may containers, each with a process 1.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as boot:
+            return f"{boot.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
+def _is_here(held: dict[str, Any]) -> bool:
+    """The process of a lease can be looked for in this machine's processes."""
+    return held.get("processes") == _processes() is not None
 
 
 def _started(pid: int | None = None) -> str | None:
-    """When a process of this machine started, in the kernel's ticks, with the machine's boot; None if there is none.
+    """When a process of this machine started, in the kernel's ticks since its boot; None if there is none.
 
-    A process id alone is no name: after a restart it is another's.
+    A process id alone is no name: once it has ended it may become another's.
     """
     try:
-        with open(f"/proc/{pid or os.getpid()}/stat") as stat, open("/proc/sys/kernel/random/boot_id") as boot:
-            return f"{boot.read().strip()}/{stat.read().rpartition(')')[2].split()[19]}"
+        with open(f"/proc/{pid or os.getpid()}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[19]
     except OSError:
         return None

@@ -1,13 +1,21 @@
 """The copy of a run's files in storage that outlives the machine: kept up as they change, and fetched back."""
 
+import json
+import platform
 import threading
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from dwray.errors import RunError, one_line
 from dwray.paths import RunPaths
+from dwray.results import lease
 from dwray.storage import Storage, write_atomically
 
 PAUSE_SECONDS = 2.0
@@ -21,20 +29,23 @@ INTERRUPTED_SECONDS = 20.0
 class Mirror:
     """Copies files of a run to storage from a thread of its own: a storage that is slow or away holds nothing up.
 
-    A context manager: leaving it waits for the last files.
+    A context manager: leaving it waits for the last files. Nothing is copied over what another driver writes: a driver
+    that was suspended, and wakes when another has taken the run over, may have old records to copy.
 
     Args:
         paths: The run.
         storage: Gets its files, under the names that they have in the run's folder.
+        last_seconds: So long leaving it waits for the last files.
     """
 
-    def __init__(self, paths: RunPaths, storage: Storage) -> None:
+    def __init__(self, paths: RunPaths, storage: Storage, *, last_seconds: float = LAST_SECONDS) -> None:
         self._paths, self._storage = paths, Storage(storage.location, patience_seconds=0)
+        self._last_seconds = last_seconds
         self._pending: dict[Path, None] = {}
         self._changed = threading.Condition()
         self._ends: float | None = None
         """When to give up, once nothing more will come."""
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._copying: Path | None = None
         self._thread = threading.Thread(target=self._work, daemon=True, name="mirror")
         self._thread.start()
@@ -46,11 +57,9 @@ class Mirror:
             self._changed.notify()
 
     def put_all(self) -> None:
-        """Every file of the run, less what W&B's client wrote, and the saved states, which trials write there."""
-        elsewhere = {self._paths.states, self._paths.wandb_folder}
-        for path in sorted(self._paths.folder.rglob("*")):
-            if path.is_file() and not path.name.endswith(".tmp") and not elsewhere & set(path.parents):
-                self.put(path)
+        """Every file that is kept in both places."""
+        for path in _files(self._paths):
+            self.put(path)
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +72,7 @@ class Mirror:
         Raises:
             RunError: Some could not be copied in time; the run's folder has them all.
         """
-        patience = INTERRUPTED_SECONDS if kind else LAST_SECONDS
+        patience = min(INTERRUPTED_SECONDS, self._last_seconds) if kind else self._last_seconds
         with self._changed:
             self._ends = time.monotonic() + patience
             self._changed.notify()
@@ -73,7 +82,8 @@ class Mirror:
         if left and kind is None:
             why = one_line(self._error) if self._error else "it is too slow"
             raise RunError(
-                f"{self._storage}: {left} files could not be copied there ({why}); they are all in {self._paths.folder}"
+                f"{self._storage}: {left} files could not be copied there ({why}); they are all in "
+                f"{self._paths.folder} on {platform.node()}"
             )
 
     def _work(self) -> None:
@@ -87,8 +97,8 @@ class Mirror:
                 del self._pending[path]  # it may change again while it is copied
                 self._copying = path
             try:
-                self._storage.write(path.relative_to(self._paths.folder).as_posix(), path.read_bytes())
-            except OSError as error:
+                self._copy(path)
+            except (OSError, RunError) as error:
                 with self._changed:
                     self._error = error
                     self._pending.setdefault(path)
@@ -96,22 +106,102 @@ class Mirror:
             finally:
                 self._copying = None
 
+    def _copy(self, path: Path) -> None:
+        if lease.taken(self._storage):
+            raise RunError("another dwray works on this run")
+        self._storage.write(path.relative_to(self._paths.folder).as_posix(), path.read_bytes())
+
 
 def fetch(storage: Storage, paths: RunPaths) -> None:
-    """Copy a run's files out of storage into its folder, less the saved states.
+    """Copy a run's files out of storage into its folder, less those that are not kept in both places.
+
+    Records that are further here than there stay, with the files beside them: the driver that wrote them could not copy
+    them, and the next one does.
 
     Raises:
-        RunError: There is no run, or it cannot be read.
+        RunError: There is no run, it cannot be read, or not be written here.
     """
     try:
         names = storage.names()
-        if paths.trials.name not in names:
+        if paths.trials.name not in names and not paths.trials.is_file():
             raise RunError(f"{storage}: holds no run (no {paths.trials.name})")
+        here = Storage(paths.folder)
+        stay = here.names() if _progress(paths, here.read) > _progress(paths, storage.read) else []
         for name in names:
             path = paths.folder / name
             if not path.resolve().is_relative_to(paths.folder.resolve()):
                 raise RunError(f"{storage}: the file {name!r} would lie outside of the run")
-            if paths.states not in path.parents:
-                write_atomically(path, storage.read(name))
+            if name not in stay and _in_both(paths, path):
+                _write_here(path, storage.read(name))
+        remember(storage, paths)
     except OSError as error:
         raise RunError(f"{storage}: cannot be read ({one_line(error)}); check its name and your credentials") from error
+
+
+def remember(storage: Storage, paths: RunPaths) -> None:
+    """Note beside a run's files where they are kept.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    _write_here(paths.storage, (json.dumps({"location": storage.location}, indent=2) + "\n").encode())
+
+
+def is_ahead(paths: RunPaths, storage: Storage) -> bool:
+    """Something was measured here that storage does not have, or that cannot be told."""
+    here = _progress(paths, Storage(paths.folder).read)
+    if here <= (0, 0, 0):
+        return False
+    names = {path.relative_to(paths.folder).as_posix() for path in _files(paths)}
+    quick = Storage(storage.location, patience_seconds=PAUSE_SECONDS)
+    try:
+        return here > _progress(paths, quick.read) or not names.issubset(quick.names())
+    except OSError:
+        return True
+
+
+def _write_here(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({one_line(error)})") from error
+
+
+def _files(paths: RunPaths) -> Iterable[Path]:
+    """The files of a run here that are kept in both places."""
+    return (path for path in sorted(paths.folder.rglob("*")) if path.is_file() and _in_both(paths, path))
+
+
+def _in_both(paths: RunPaths, path: Path) -> bool:
+    """A file is kept here and in storage.
+
+    Saved states are not: trials write them to storage themselves. Nor is the lease, which speaks of its place alone,
+    the note of where the storage is, and what W&B's client wrote.
+    """
+    return (
+        not path.name.endswith(".tmp")
+        and path not in (paths.folder / lease.NAME, paths.storage)
+        and not {paths.states, paths.wandb_folder} & set(path.parents)
+    )
+
+
+def _progress(paths: RunPaths, read: Callable[[str], bytes]) -> tuple[int, int, int]:
+    """How far a run's records have got: epochs, which are never taken back, then trials that ended and timed passes.
+
+    Records that are not there, or are damaged, have got nowhere.
+    """
+    try:
+        epochs, timings, trials = (read(path.name) for path in (paths.epochs, paths.timings, paths.trials))
+    except FileNotFoundError:
+        return (-1, 0, 0)
+    try:
+        status = pq.read_table(pa.BufferReader(trials), columns=["status"])["status"]
+        ended = len(status.filter(pc.invert(pc.is_in(status, pa.array(["running", "interrupted"])))))
+        return (_rows(epochs), ended, _rows(timings))
+    except (OSError, KeyError, pa.ArrowException):
+        return (-1, 0, 0)
+
+
+def _rows(content: bytes) -> int:
+    rows: int = pq.read_metadata(pa.BufferReader(content)).num_rows
+    return rows

@@ -6,6 +6,8 @@ that takes no CPU, with the run's files; what it tells comes back through an act
 
 import contextlib
 import os
+import platform
+import shutil
 import signal
 import tempfile
 import threading
@@ -20,7 +22,7 @@ from ray.exceptions import RayError, RayTaskError
 from dwray.core.environment import environment
 from dwray.errors import RunError, UserError, one_line
 from dwray.paths import RunPaths
-from dwray.results.mirror import fetch
+from dwray.results.mirror import fetch, is_ahead, remember
 from dwray.results.progress import Listener
 from dwray.results.store import write_json
 from dwray.results.table import Row
@@ -31,10 +33,16 @@ from dwray.tune.cluster import HEAD
 POLL_SECONDS = 0.3
 INTERRUPTED_SECONDS = 60.0
 """So long the driver on the head has to end its trials in order when it is interrupted."""
+FETCH_SECONDS = 20.0
+"""So long the records of a driver that did not end well are tried to be fetched: the network here may be gone, too."""
 INTERRUPTED = "interrupted"
 
 Drive = Callable[..., list[Row]]
 """``run_sweep``, which the task calls on the head."""
+
+
+class LostDriverError(RunError):
+    """What became of the driver on the head, or what it has measured, is not known here: the run may have trials."""
 
 
 @ray.remote(num_cpus=0)
@@ -74,19 +82,41 @@ def _drive(
     between: Any,
 ) -> list[Row] | str:
     """The driver, on the head: with the run's files in a scratch folder of its own."""
-    spec = SweepSpec.model_validate(plain)
-    with tempfile.TemporaryDirectory(prefix="dwray-run-") as scratch, _stopped_by(between):
-        paths = RunPaths(Path(scratch).joinpath(*names))
+    spec, kept = SweepSpec.model_validate(plain), Storage(location)
+    with _scratch(kept, names) as paths, _stopped_by(between):
         for name, content in files.items():
             write_atomically(paths.folder / name, content)
-        if not resume:
+        remember(kept, paths)
+        if resume:
+            fetch(kept, paths)
+        else:
             write_json(paths.environment, environment())  # of the machine that drives
         try:
-            failed = drive(spec, paths, between.tell.remote, storage=Storage(location), resume=resume)
-        except KeyboardInterrupt:
+            failed = drive(spec, paths, between.tell.remote, storage=kept, resume=resume)
+        except KeyboardInterrupt as error:
+            if is_ahead(paths, kept):
+                raise RunError(
+                    f"{kept}: does not have all that was measured; it is in {paths.folder} on {platform.node()}"
+                ) from error
             return INTERRUPTED
         ray.get(between.stopping.remote())  # it has been told everything, then
         return failed
+
+
+@contextmanager
+def _scratch(storage: Storage, names: tuple[str, str]) -> Iterator[RunPaths]:
+    """A run's folder, ``SWEEP/RUN-ID``, for the length of a driver.
+
+    It stays if storage does not have all that was measured: then it is the only copy.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="dwray-run-"))
+    paths = RunPaths(scratch.joinpath(*names))
+    paths.folder.mkdir(parents=True)
+    try:
+        yield paths
+    finally:
+        if not is_ahead(paths, storage):
+            shutil.rmtree(scratch)
 
 
 @contextmanager
@@ -132,14 +162,13 @@ def run_on_head(
         The rows of the trials that failed.
 
     Raises:
-        UserError: What ``run_sweep`` raised on the head; it cannot go on, or was lost.
+        UserError: What ``run_sweep`` raised on the head; it cannot go on.
+        LostDriverError: It was lost, or its records could not be fetched.
         KeyboardInterrupt: It was interrupted, here or there.
     """
-    files = {
-        path.relative_to(paths.folder).as_posix(): path.read_bytes()
-        for path in sorted(paths.folder.rglob("*"))
-        if path.is_file() and paths.states not in path.parents
-    }
+    # Not the checkpoints, which may be many: the head fetches them from the storage.
+    small = paths.sweep, paths.environment, paths.trials, paths.epochs, paths.timings
+    files = {path.name: path.read_bytes() for path in small if path.is_file()}
     on_head = {"resources": {HEAD: 0.001}}
     between: Any = _Between.options(**on_head).remote()  # type: ignore[attr-defined]
     names = (paths.folder.parent.name, paths.folder.name)
@@ -149,12 +178,27 @@ def run_on_head(
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             between.stop.remote()
-            ray.wait([task], timeout=INTERRUPTED_SECONDS)
+            error = _failure(task) or error
         with contextlib.suppress(RunError):  # it may have ended before it kept anything
-            fetch(storage, paths)
+            fetch(Storage(storage.location, patience_seconds=FETCH_SECONDS), paths)
         raise _in_our_words(error) from error
-    fetch(storage, paths)
+    try:
+        fetch(storage, paths)
+    except RunError as error:
+        raise LostDriverError(f"the sweep is done, but its records could not be fetched: {error}") from error
     return failed
+
+
+def _failure(task: Any) -> RayTaskError | None:
+    """What a driver raised that was asked to stop, if it ends in time and did not just stop."""
+    try:
+        ended, _ = ray.wait([task], timeout=INTERRUPTED_SECONDS)
+        ray.get(ended)
+    except RayTaskError as error:
+        return error
+    except (RayError, ConnectionError):
+        return None
+    return None
 
 
 def _in_our_words(error: BaseException) -> BaseException:
@@ -164,7 +208,7 @@ def _in_our_words(error: BaseException) -> BaseException:
             return error.cause
         return RunError(f"the driver on the head failed: {one_line(error.cause)}")
     if isinstance(error, RayError | ConnectionError):
-        return RunError(f"the driver on the head was lost ({one_line(error)})")
+        return LostDriverError(f"the driver on the head was lost ({one_line(error)})")
     return error
 
 

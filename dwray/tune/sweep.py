@@ -81,7 +81,7 @@ def run_sweep(
             return run_on_head(run_sweep, spec, paths, listen, storage=storage, resume=resume)
     kept = storage or Storage(paths.folder)
     # Twice: Ray sets its own handler of SIGTERM as it starts, and what comes before and behind it takes time, too.
-    with _terminable(), Lease(kept), Mirror(paths, storage) if storage else nullcontext() as mirror:
+    with _terminable(), Lease(kept) as lease, Mirror(paths, storage) if storage else nullcontext() as mirror:
         store = RunStore(paths, identity_of(spec), mirror)
         if resume:
             store.take_up()
@@ -96,7 +96,8 @@ def run_sweep(
                 sweep = Sweep(spec, reading.result(), store, kept.within(STATES), listen, verbose=verbose)
                 sweep.time(sweep.train(sweep.search()))
         finally:
-            store.end()
+            if not lease.lost:  # or else the records are another driver's
+                store.end()
     return [row for stage in ("search", "train", "time") for row in store.trials(stage) if row["status"] == "failed"]
 
 

@@ -1,9 +1,7 @@
 """``--address ray://...``: the driver on the head of a cluster, its user in another process with other files."""
 
-import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,17 +16,12 @@ import yaml
 from commands import COMMAND
 from object_store import ObjectStore
 from processes import kill_all_in
-from records import identity, make_run
 from same import assert_same_results
 from tiny import DISTURBED
 
-from dwray.errors import RunError
 from dwray.paths import RunPaths
-from dwray.results.mirror import Mirror
 from dwray.results.records import Records
-from dwray.results.store import RunStore
 from dwray.storage import Storage
-from dwray.tune.client import _scratch
 
 pytestmark = [pytest.mark.slow, pytest.mark.lab]
 
@@ -143,22 +136,3 @@ def test_a_head_that_is_lost_costs_no_record(tmp_path: Path, object_store: Objec
     assert "the driver on the head was lost" in line
     assert line.endswith(f"to go on once that is mended: dwray resume {name} --address {address}")
     assert {"trials.parquet", "sweep.yaml"} < set(Storage(name).names())
-
-
-def test_a_scratch_folder_stays_while_it_has_the_only_copy(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for storage, stays in ((Storage(tmp_path / "kept"), False), (Storage(tmp_path / "file" / "kept"), True)):
-        with _scratch(storage, ("tiny", "1")) as paths:
-            shutil.copytree(make_run(tmp_path / "runs").folder, paths.folder, dirs_exist_ok=True)
-            with contextlib.suppress(RunError), Mirror(paths, storage, last_seconds=1) as mirror:
-                mirror.put_all()
-        assert paths.folder.exists() == stays
-    assert (paths.folder.parent.name, paths.folder.name) == ("tiny", "1")
-    shutil.rmtree(paths.folder.parents[1])
-
-
-def test_a_scratch_folder_in_which_nothing_was_measured_goes(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with _scratch(Storage(tmp_path / "file" / "kept"), ("tiny", "1")) as paths:
-        RunStore(paths, identity("tiny", ["A"])).end()
-    assert not paths.folder.parents[1].exists()
