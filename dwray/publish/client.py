@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+from wandb import util
 
 from dwray.errors import UserError, one_line
 from dwray.publish.ledger import Entry
@@ -39,6 +40,10 @@ LOOKS, BETWEEN_LOOKS_SECONDS = 3, 2.0
 """So often is a server asked for rows that it does not show yet: it may have taken them, and count them later."""
 MOST_ROWS = 10_000
 """Rows of a table that are shown; the artifact has them all."""
+
+
+util.pd_available = False
+"""Otherwise the client imports pandas, 40 MB, to ask of each value whether it is a DataFrame: none is."""
 
 
 class PublishError(UserError):

@@ -116,10 +116,14 @@ class Outcome:
         return f"W&B: {self.sent} runs in {self.project}; report: {self.report}"
 
 
-def _quiet(folder: Path) -> dict[str, str]:
-    """Variables by which the client keeps all that it writes in one folder, and its host's name to itself."""
+def _modest(folder: Path) -> dict[str, str]:
+    """Variables by which the client keeps all that it writes in one folder, and its host's name to itself.
+
+    PyArrow's own memory pool would keep 5 MB more.
+    """
     own = {f"WANDB_{kind}_DIR": str(folder / "client") for kind in ("CONFIG", "CACHE", "DATA", "ARTIFACT")}
-    return {**own, "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true", "WANDB_HOST": "dwray"}
+    quiet = {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true", "WANDB_HOST": "dwray"}
+    return {**own, **quiet, "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 
 class Publisher:
@@ -155,7 +159,7 @@ class Publisher:
         with (paths.wandb_folder / "publisher.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "dwray.publish.worker"],
-                env={**environment, **_quiet(paths.wandb_folder)},
+                env={**environment, **_modest(paths.wandb_folder)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

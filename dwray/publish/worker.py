@@ -14,8 +14,11 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from dwray.errors import UserError, one_line
 from dwray.paths import RunPaths
@@ -250,8 +253,26 @@ def publish(order: Order, closed: threading.Event) -> Mapping[str, Any]:
     }
 
 
+class _NoPandas(MetaPathFinder):
+    """Finds that there is no pandas."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        """Look no further."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("not wanted", name=fullname)
+
+
+def _keep_pandas_away() -> None:
+    """PyArrow looks for pandas once, at its first array: it takes 40 MB, and nothing here has a use for it."""
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    pa.array([0])
+    sys.meta_path.remove(finder)
+
+
 def main() -> None:
     """Do as the first line of the input says."""
+    _keep_pandas_away()
     order = Order(**json.loads(sys.stdin.readline()))
     os.nice(NICENESS)
     closed = threading.Event()

@@ -44,7 +44,10 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         RunError: The file is missing, truncated, of a later schema version, or lacks a column.
     """
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(
+            path
+        ) as file:  # read_table would import the datasets, and take folders named a=b for columns
+            table = file.read()
     except FileNotFoundError as error:
         raise RunError(f"{path}: there is no such file; is {path.parent} the folder of a run?") from error
     except (OSError, pa.ArrowException) as error:

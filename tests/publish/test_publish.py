@@ -224,6 +224,7 @@ def publish_to_failing_and_mended(fault: Fault, after: int, folder: Path) -> Non
             assert not server.runs
 
 
+@pytest.mark.lab
 @pytest.mark.parametrize(
     "cases", [[(fault, 0) for fault in FAULTS], [*((fault, 12) for fault in FAULTS), ("401", 40)]], ids=["", "midway"]
 )

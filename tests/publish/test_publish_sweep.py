@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import COMMAND
-from processes import kill_all_in
+from commands import COMMAND, dwray
+from processes import kill_all_in, trials_below
 from publishing import assert_all_there, environment, kill_worker, publish, wait_until, worker_of
 from same import assert_same_results
 from tiny import TINY
@@ -24,6 +23,7 @@ from dwray.errors import EXIT_NOT_EXCLUSIVE
 from dwray.paths import RunPaths
 from dwray.publish.client import ASK_SECONDS
 from dwray.results.records import Records
+from dwray.results.store import read_parquet
 
 pytestmark = [pytest.mark.slow, pytest.mark.lab]
 
@@ -99,6 +99,20 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, float]:
     return sweep, seconds
 
 
+@contextmanager
+def held(sweep: Sweep) -> Iterator[None]:
+    """Suspend its training once there are epochs: what is published until it goes on, is published during the sweep."""
+    wait_until(lambda: (sweep.folder / "runs" / "tiny").is_dir() and sweep.paths.epochs.is_file())
+    wait_until(lambda: len(read_parquet(sweep.paths.epochs)) > 0)
+    [trial] = trials_below(sweep.process.pid)
+    os.kill(trial, signal.SIGSTOP)
+    try:
+        yield
+        assert "completed" not in [row["status"] for row in Records.read(sweep.paths).trials]
+    finally:
+        os.kill(trial, signal.SIGCONT)
+
+
 def processes_of(folder: Path) -> list[Path]:
     """All that was started below a sweep in a folder, which is their home: Ray's, the trials', the publisher's."""
     found = []
@@ -127,13 +141,11 @@ def files_with_the_key(*folders: Path) -> list[Path]:
 
 def test_runs_arrive_during_the_sweep_and_the_key_is_nowhere(tmp_path: Path, alone: tuple[Sweep, float]) -> None:
     with serve() as server, sweeping(tmp_path, server) as sweep:
-        wait_until(lambda: any(run.history for run in list(server.runs.values())))
-        first_row = time.time()
-        processes = processes_of(tmp_path)
-        said = [said_of(process) for process in processes]
+        with held(sweep):
+            wait_until(lambda: any(run.history for run in list(server.runs.values())))
+            said = [said_of(process) for process in processes_of(tmp_path)]
         sweep.end()
         assert_all_there(server, sweep.paths)
-    assert first_row < sweep.last_trial_ended
     [line] = sweep.wandb_lines
     assert line.startswith("W&B: 4 runs in testers/dwray; report: ")
     assert_same_results(sweep.paths.folder, alone[0].paths.folder)
@@ -147,7 +159,7 @@ def test_runs_arrive_during_the_sweep_and_the_key_is_nowhere(tmp_path: Path, alo
     assert files_with_the_key(tmp_path, *sessions) == []
 
 
-@pytest.mark.parametrize("fault", ["hang", "refuse"])
+@pytest.mark.parametrize("fault", ["401", "500", "hang", "reset", "refuse"])
 def test_a_server_that_fails_changes_nothing_of_the_sweep(
     fault: Fault, tmp_path: Path, alone: tuple[Sweep, float]
 ) -> None:
@@ -176,14 +188,20 @@ def test_a_publisher_that_is_killed_changes_nothing_of_the_sweep(tmp_path: Path,
         assert_all_there(server, sweep.paths)
 
 
-def test_a_driver_that_is_killed_leaves_no_publisher_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_driver_that_is_killed_leaves_no_publisher_and_the_resumed_run_publishes_all(
+    tmp_path: Path, alone: tuple[Sweep, float]
+) -> None:
     with serve() as server:
         with sweeping(tmp_path, server) as sweep:
-            wait_until(lambda: any(run.history for run in list(server.runs.values())))
-            assert worker_of(tmp_path)
-            sweep.process.send_signal(signal.SIGKILL)
-            wait_until(lambda: worker_of(tmp_path) is None, seconds=60)
+            with held(sweep):
+                wait_until(lambda: any(run.history for run in list(server.runs.values())))
+                assert worker_of(tmp_path)
+                sweep.process.send_signal(signal.SIGKILL)
+                wait_until(lambda: worker_of(tmp_path) is None, seconds=60)
             sweep.process.wait()
             kill_all_in(tmp_path)  # Ray's servers, which end by themselves in their time
-        assert publish(sweep.paths, server).returncode == 0
-        assert_all_there(server, sweep.paths)
+        resumed = dwray("resume", str(sweep.paths.folder), "--wandb", folder=tmp_path, **environment(tmp_path, server))
+        assert resumed.returncode in WELL, resumed.stderr
+        assert "W&B: 4 runs in testers/dwray; report: " in resumed.stdout
+        assert_same_results(sweep.paths.folder, alone[0].paths.folder)
+        assert_all_there(server, sweep.paths, repeated=True)

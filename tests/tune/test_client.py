@@ -77,6 +77,16 @@ def dwray(*arguments: str, folder: Path) -> "subprocess.Popen[str]":
     )
 
 
+def until_kept(bucket: str, name: str) -> bool:
+    """Wait for a file of a run, which is copied beside the trainings; whether it came."""
+    ends = time.monotonic() + 60
+    while not any(found.endswith(name) for found in Storage(bucket).names()):
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.2)
+    return True
+
+
 def test_a_sweep_through_the_client_is_interrupted_and_resumed_to_the_same_results(
     tmp_path: Path, object_store: ObjectStore, swept: tuple[subprocess.CompletedProcess[str], Path]
 ) -> None:
@@ -127,10 +137,12 @@ def test_a_head_that_is_lost_costs_no_record(tmp_path: Path, object_store: Objec
             lines.append(line)
             if "running, epoch 2/3" in line:
                 break
+        assert until_kept(bucket, "epochs.parquet")
         kill_all_in(tmp_path / "head")
     said = "".join(lines) + driver.communicate(timeout=120)[0]
     assert driver.returncode == 1, said
-    (run,) = (user / "runs" / "tiny").iterdir()
+    assert (user / "runs" / "tiny").is_dir(), said
+    (run,) = (user / "runs" / "tiny").glob("*")
     name = f"{bucket}/tiny/{run.name}"
     (line,) = [line for line in said.splitlines() if line.startswith("dwray: ")]
     assert "the driver on the head was lost" in line

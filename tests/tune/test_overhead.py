@@ -24,6 +24,7 @@ def measured(rounds: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.lab
 def test_an_experiment_takes_at_most_1_2_times_as_long_as_a_process_pool() -> None:
     found = measured(rounds=1)
     if found["ratio_median"] > 1.2:  # something else may have used the machine while Tune's half ran
