@@ -21,6 +21,10 @@ class UserError(Exception):
 
     exit_code: ClassVar[int] = EXIT_FAILED
 
+    def __str__(self) -> str:
+        """One line, whatever the files say that it quotes: line ends and terminals' codes as Python writes them."""
+        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in super().__str__())
+
 
 class SpecError(UserError):
     """A sweep file, or a ``--set``, that cannot be run."""

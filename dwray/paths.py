@@ -21,6 +21,11 @@ def sweep_folders() -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
+def comparison(runs_dir: Path, suffix: str) -> Path:
+    """Where a report of several runs is written unless the user says where."""
+    return runs_dir / f"comparison{suffix}"
+
+
 @dataclass(frozen=True)
 class RunPaths:
     """The files of one run, ``<runs>/<sweep>/<run-id>/``."""
@@ -111,8 +116,18 @@ class RunPaths:
         return self.folder / "tables" / f"{name}.parquet"
 
     def figure(self, name: str, suffix: str = "svg") -> Path:
-        """One of the paper's figures; as svg, or as pdf for LaTeX."""
-        return self.folder / "figures" / f"{name}.{suffix}"
+        """One of the report's figures; as svg, as pdf for LaTeX, or as png."""
+        return self.figures / f"{name}.{suffix}"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the report's figures."""
+        return self.folder / "figures"
+
+    @property
+    def csv(self) -> Path:
+        """The folder of the report's tables as CSV."""
+        return self.folder / "csv"
 
     def weights(self, network: str, seed: int, erratum: str = "") -> Path:
         """A trained winner, as core.checkpoint writes it; ``erratum`` names the switch that was turned for it."""

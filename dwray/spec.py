@@ -52,6 +52,10 @@ class NetworkSpec(_Section):
     """Settings of ``training`` that differ for this contender (its epochs, its learning rate, ...)."""
 
 
+Contenders = Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, NetworkSpec | None], Field(min_length=1)]
+"""``networks`` as a file may say it, for the JSON Schema."""
+
+
 class SearchSpec(_Section):
     """The linear search: one axis at a time, in this order."""
 
@@ -94,6 +98,8 @@ class ResourcesSpec(_Section):
     save_minutes: float = Field(default=5.0, ge=0)
     """A failure loses at most so many minutes of a training, and the epoch it was in. A state is saved more often where
     that takes no more than 2% of the time; 0 saves one after every epoch."""
+    price_per_gpu_hour: float | None = Field(default=None, ge=0)
+    """Price of a GPU for an hour, in any currency: ``dwray plan`` says what the sweep would cost."""
 
     @field_validator("gpus_per_trial")
     @classmethod
@@ -149,7 +155,7 @@ class SweepSpec(_Section):
                 raise ValueError(f"{name!r} is no name: letters, digits, space and . _ + - (files are named after it)")
         return value
 
-    @field_validator("networks", mode="before")
+    @field_validator("networks", mode="before", json_schema_input_type=Contenders)
     @classmethod
     def _names_to_mapping(cls, value: object) -> object:
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
@@ -161,7 +167,7 @@ class SweepSpec(_Section):
             return {name: {} if settings is None else settings for name, settings in value.items()}
         return value
 
-    @field_validator("protocol", mode="before")
+    @field_validator("protocol", mode="before", json_schema_input_type=Literal["corrected", "paper"] | ProtocolConfig)
     @classmethod
     def _switches_of_the_base(cls, value: object) -> object:
         """A name alone is that protocol; a section's switches are its base's unless it says otherwise."""

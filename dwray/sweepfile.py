@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import reprlib
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from dwray.core.config import FieldError
 from dwray.errors import SpecError, near
 from dwray.paths import sweep_folders
 from dwray.spec import NetworkSpec, SweepSpec, sentence
+
+MOST_VALUES = 10_000
+"""Of a sweep file; those that come with dwray have a hundred."""
 
 
 def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | None = None) -> SweepSpec:
@@ -65,7 +69,12 @@ def find(name_or_path: str) -> Path:
 
 
 def validate(values: Mapping[str, Any], where: str) -> SweepSpec:
-    """Validate plain values; ``where`` (a file name) begins the error's line."""
+    """Validate plain values; ``where`` (a file name) begins the error's line.
+
+    Raises:
+        SpecError: They are no sweep, or more or larger than any sweep's.
+    """
+    _check_size(values, where)
     try:
         # By way of JSON, whose strict mode takes a list for a tuple and 1 for 1.0, but neither "1" nor true.
         return SweepSpec.model_validate_json(json.dumps(values, default=str), strict=True)
@@ -73,8 +82,37 @@ def validate(values: Mapping[str, Any], where: str) -> SweepSpec:
         raise SpecError(f"{where}: {_explain(error)}") from error
 
 
+def _check_size(values: Mapping[str, Any], where: str) -> None:
+    """Refuse what only an accident or an attack can be: aliases that expand without end, numbers that no file can hold.
+
+    Raises:
+        SpecError: There are more than MOST_VALUES values, aliases expanded, or an integer that is no int64.
+    """
+    left: list[Any] = [values]
+    for _ in range(MOST_VALUES):
+        if not left:
+            return
+        value = left.pop()
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise SpecError(f"{where}: an integer of {value.bit_length()} bits is too large; the records hold 64")
+    raise SpecError(f"{where}: holds more than {MOST_VALUES:,} values, its aliases (*name) expanded; say it with fewer")
+
+
 class _Loader(yaml.SafeLoader):
     """YAML with YAML 1.2's floats (1e-3 is a number) and without a key given twice."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
+            # What Python makes of "2024-99-99", of !!bool perhaps, of an integer of 5,000 digits.
+            text = reprlib.repr(node.value) if isinstance(node, yaml.ScalarNode) else "this"
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.MarkedYAMLError(problem=f"{text} is no {kind}", problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -100,6 +138,10 @@ _Loader.add_implicit_resolver(
 def _load_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
+    except RecursionError as error:
+        raise SpecError(f"{where}: not valid YAML: it is nested too deeply") from error
+    except (ValueError, OverflowError) as error:  # an escape in a string that is no character
+        raise SpecError(f"{where}: not valid YAML: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -151,7 +193,7 @@ def _explain(error: ValidationError) -> str:
         problems,
         key=lambda problem: problem["type"] not in ("extra_forbidden", "unexpected_keyword_argument"),
     )
-    path = [str(part) for part in first["loc"] if not _is_union_branch(part)]
+    path = [str(part) for part in first["loc"] if not _is_union_branch(part)] or ["the file"]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, FieldError):
         text = ".".join([*path, cause.field]) + f": {cause.problem}"

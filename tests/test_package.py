@@ -22,7 +22,7 @@ def test_a_wheel_brings_the_sweeps_and_finds_them_by_name(tmp_path: Path) -> Non
     shipped = {f"dwray/sweeps/{path.name}" for path in (ROOT / "sweeps").glob("*.yaml")}
     assert shipped
     assert shipped <= names
-    assert "dwray/report/page.html.j2" in names
+    assert {"dwray/report/page/page.html.j2", "dwray/py.typed", "dwray/__init__.pyi"} <= names
     assert {f"dwray/paper/{name}" for name in ("facts.toml", "contradictions.toml", "notebook_curves.csv")} <= names
     assert not any(name.startswith(("tests/", "sweeps/")) for name in names)
     script = "from dwray.sweepfile import find, resolve; print(find('digits')); resolve('cifar100')"

@@ -7,11 +7,17 @@ import click
 
 import dwray
 from dwray.cli.bench import bench
+from dwray.cli.completion import completion
+from dwray.cli.doctor import doctor
+from dwray.cli.listing import runs_
 from dwray.cli.networks import networks
 from dwray.cli.options import EPILOG
 from dwray.cli.plan import plan
-from dwray.cli.publish import publish, status
+from dwray.cli.publish import publish
 from dwray.cli.report import report
+from dwray.cli.schema import schema
+from dwray.cli.show import show
+from dwray.cli.status import status
 from dwray.cli.sweep import resume, sweep
 from dwray.cli.time import time_
 from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError
@@ -26,12 +32,17 @@ def cli() -> None:
 cli.add_command(sweep)
 cli.add_command(resume)
 cli.add_command(plan)
+cli.add_command(doctor)
 cli.add_command(report)
 cli.add_command(publish)
 cli.add_command(status)
+cli.add_command(runs_)
+cli.add_command(show)
 cli.add_command(time_)
 cli.add_command(bench)
 cli.add_command(networks)
+cli.add_command(schema)
+cli.add_command(completion)
 
 
 def main() -> NoReturn:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from dwray.cli.complete import complete_sweep
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 EPILOG = """\b
@@ -40,7 +42,7 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 SWEEP = _options(
-    click.argument("sweep", metavar="NAME|FILE"),
+    click.argument("sweep", metavar="NAME|FILE", shell_complete=complete_sweep),
     click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a setting (repeatable)."),
     click.option("--seed", type=click.IntRange(min=0, max=2**31), help="Train with this seed alone."),
 )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dwray.cli.options import EPILOG, JSON, RUNS_DIR, WANDB_WHERE, print_json
+from dwray.cli.complete import complete_run
+from dwray.cli.options import EPILOG, RUNS_DIR, WANDB_WHERE
 from dwray.cli.runs import find_run
 from dwray.errors import EXIT_FAILED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, UserError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_run)
 @RUNS_DIR
 @click.option(
     "--offline", is_flag=True, help="Write folders that `wandb sync` can send, whether there is a key or not."
@@ -111,38 +112,3 @@ def _keep(paths: "RunPaths", storage: "Storage | None") -> None:
 def _tell(outcome: "Outcome", paths: "RunPaths", *, quiet: bool) -> None:
     if outcome.error or not quiet:
         click.echo(outcome.in_words(paths), err=outcome.error is not None)
-
-
-@click.command(epilog=EPILOG)
-@click.argument("run")
-@RUNS_DIR
-@JSON
-def status(run: str, runs_dir: Path, as_json: bool) -> None:
-    """What became of the trials of RUN, and what W&B has of each: offline, sent, or failed and why."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from dwray.publish.ledger import Ledger
-    from dwray.publish.runs import REPORT, published_runs
-    from dwray.results.records import Records
-
-    paths = find_run(run, runs_dir).paths
-    records, ledger = Records.read(paths), Ledger.read(paths.wandb)
-    # What is published beside the trials: the tables.
-    tables = {key: (REPORT, entry.name, None) for key, entry in ledger.runs.items() if entry.job_type == REPORT}
-    runs = {each.id: (each.job_type, each.name, each.summary["status"]) for each in published_runs(records)}
-    rows = []
-    for key, (stage, name, became) in {**runs, **tables}.items():
-        state, why = ledger.state_of(key, paths.folder)
-        rows.append({"stage": stage, "run": name, "status": became, "wandb_id": key, "wandb": state, "why": why})
-    if as_json:
-        print_json({"run": str(paths.folder), "report": ledger.report_url, "runs": rows})
-        return
-    console = Console()
-    table = Table("stage", "run", "status", "W&B", box=None, pad_edge=False)
-    for row in rows:
-        reached = f"{row['wandb']}: {row['why']}" if row["why"] else row["wandb"]
-        table.add_row(row["stage"], row["run"], row["status"] or "", reached)
-    console.print(table, markup=False)
-    if ledger.report_url:
-        console.print(f"report: {ledger.report_url}", soft_wrap=True, highlight=False, markup=False)

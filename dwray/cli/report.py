@@ -1,26 +1,48 @@
-"""``dwray report``: the tables and the page of a run."""
+"""``dwray report``: the answer, the tables and the page of a run, or of several side by side."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from dwray.cli.complete import complete_run
 from dwray.cli.options import EPILOG, JSON, RUNS_DIR, WANDB, print_json
 from dwray.cli.publish import publish_to, take_destination
-from dwray.cli.runs import find_run
 from dwray.errors import EXIT_FAILED
+from dwray.paths import comparison
+from dwray.results.kept import KeptRun, find_run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from dwray.paths import RunPaths
+    from dwray.report.document import Document
+    from dwray.report.formats import Format
     from dwray.results.records import Records
     from dwray.results.table import Table
 
 
+_ENDINGS: "Mapping[str, Format]" = {".md": "md", ".tex": "latex", ".json": "json"}
+"""Formats that the name of a file tells."""
+
+
 @click.command(epilog=EPILOG)
-@click.argument("run")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_run)
 @RUNS_DIR
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "md", "latex", "csv", "json"]),
+    help="Make this alone: md, latex and json are printed; html and csv (a folder, one file a table) are files.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write it to this file (csv: folder), and the figures of md and latex beside it. Without --format its ending "
+    "says what it is: .md, .tex or .json; else html.",
+)
 @click.option("--open", "open_page", is_flag=True, help="Show the report in a browser.")
 @WANDB
 @JSON
@@ -28,8 +50,10 @@ if TYPE_CHECKING:
 @click.pass_context
 def report(
     context: click.Context,
-    run: str,
+    runs: tuple[str, ...],
     runs_dir: Path,
+    form: "Format | None",
+    output: Path | None,
     open_page: bool,
     wandb: str | None,
     entity: str | None,
@@ -37,34 +61,122 @@ def report(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Make the tables of RUN again, from its Parquet files alone.
+    """Make the report of RUN again, from its Parquet files alone; of several runs, one that compares them.
 
     RUN is the folder of a run, SWEEP/RUN-ID, the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
+
+    Of one run, every file of the report is written into its folder. Of several, the page is written to
+    comparison.html in the folder of all runs.
     """
+    if as_json and (form or output):
+        raise click.UsageError("--json prints tables; with --format or --output, --format json does that")
+    to = take_destination(wandb, entity, project)
+    if to and len(runs) > 1:
+        raise click.UsageError("--wandb publishes one run, not several at a time")
+    if output and form is None:
+        form = _ENDINGS.get(output.suffix, "html")
+    if open_page and form not in (None, "html"):
+        raise click.UsageError("--open shows the page: it needs --format html, or none")
+    found = [find_run(run, runs_dir) for run in runs]
+    if len(found) > 1:
+        page = _compare(found, runs_dir, form=form, output=output, as_json=as_json, quiet=quiet)
+    elif form:
+        page = _one_format(found[0], form, output)
+    else:
+        page = _whole_report(found[0].paths, as_json=as_json, quiet=quiet)
+    if open_page and page:
+        click.launch(page.absolute().as_uri())
+    if to and not publish_to(found[0].paths, to, storage=found[0].storage, quiet=quiet or as_json):
+        context.exit(EXIT_FAILED)
+
+
+def _whole_report(paths: "RunPaths", *, as_json: bool, quiet: bool) -> Path:
+    """Write every file of a run's report, and print its answer and tables."""
     from rich.console import Console
 
     from dwray.report.documents import write_report
+    from dwray.results.answer import answer
 
-    to = take_destination(wandb, entity, project)
-    kept = find_run(run, runs_dir)
-    paths = kept.paths
     records, tables = write_report(paths)
     if as_json:
-        print_json({"run": str(paths.folder), "tables": {table.name: table.data() for table in tables}})
+        print_json(
+            {
+                "run": str(paths.folder),
+                "answer": answer(records),
+                "tables": {table.name: table.data() for table in tables},
+            }
+        )
     elif quiet:
         click.echo(paths.html)
     else:
         print_report(Console(), paths, records, tables)
-    if open_page:
-        click.launch(paths.html.as_uri())
-    if to and not publish_to(paths, to, storage=kept.storage, quiet=quiet or as_json):
-        context.exit(EXIT_FAILED)
+    return paths.html
+
+
+def _one_format(run: KeptRun, form: "Format", output: Path | None) -> Path | None:
+    """Print or write a run's report in one format; the page, if it is that."""
+    from dwray.report.content import document_of
+    from dwray.report.documents import read_run
+
+    paths = run.paths
+    return _print_or_write(document_of(read_run(paths)), form, output, {"html": paths.html, "csv": paths.csv})
+
+
+def _compare(
+    found: list[KeptRun], runs_dir: Path, *, form: "Format | None", output: Path | None, as_json: bool, quiet: bool
+) -> Path | None:
+    """Print or write the report of several runs; the page, if it is that."""
+    from rich.console import Console
+
+    from dwray.report.content import document_of_several
+    from dwray.report.documents import read_run
+    from dwray.report.formats import data_of
+    from dwray.report.terminal import print_answer, print_tables
+
+    document = document_of_several([read_run(run.paths) for run in found])
+    if as_json:
+        print_json(data_of(document))
+        return None
+    if form is None and not quiet:
+        console = Console()
+        print_answer(console, document.answer)
+        print_tables(console, document.sections[0].tables)
+        console.print()
+    files = {"html": comparison(runs_dir, ".html"), "csv": comparison(runs_dir, "-csv")}
+    return _print_or_write(document, form or "html", output, files)
+
+
+def _print_or_write(
+    document: "Document", form: "Format", output: Path | None, files: Mapping[str, Path]
+) -> Path | None:
+    """Write a document to a file, and print which; a format that has no file of its own is printed instead.
+
+    Args:
+        document: What it says.
+        form: Its format.
+        output: The file, if the user says.
+        files: Where formats go otherwise.
+
+    Returns:
+        The page, if that is what was written.
+    """
+    from dwray.report.formats import text_of, write
+
+    file = output or files.get(form)
+    if file is None:
+        click.echo(text_of(document, form), nl=False)
+        return None
+    write(document, form, file)
+    click.echo(file)
+    return file if form == "html" else None
 
 
 def print_report(console: "Console", paths: "RunPaths", records: "Records", tables: "list[Table]") -> None:
-    """The tables, what failed, and where the page is."""
-    from dwray.report.terminal import print_failures, print_provenance, print_tables
+    """The answer, the tables, what failed, and where the page is."""
+    from dwray.report.terminal import print_answer, print_failures, print_provenance, print_tables
+    from dwray.results.answer import answer
 
+    print_answer(console, answer(records))
     print_provenance(console, records)
     print_tables(console, tables)
     print_failures(console, records.failed)

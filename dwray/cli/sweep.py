@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dwray.cli.complete import complete_run
 from dwray.cli.options import DRIVER, EPILOG, RUNS_DIR, SWEEP, WANDB, print_json
 from dwray.cli.plan import print_plan, resolve_sweep
 from dwray.cli.publish import published, take_destination
-from dwray.cli.report import print_report
 from dwray.cli.runs import KeptRun, find_run, new_run
 from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, RunError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from dwray.results.records import Records
+    from dwray.results.table import Table
     from dwray.spec import SweepSpec
 
 REPORT_SECONDS = 60.0
@@ -74,7 +80,7 @@ def sweep(
 
 
 @click.command(epilog=EPILOG)
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @RUNS_DIR
 @WANDB
 @DRIVER
@@ -171,7 +177,7 @@ def _drive(
         click.echo(paths.folder)
         print_failures(Console(stderr=True), records.failed)
     else:
-        print_report(console, paths, records, tables)
+        print_end(console, run, records, tables, resume_it)
     keep_report(run)
     disturbed = records.disturbed_timings
     if disturbed:
@@ -184,6 +190,37 @@ def _drive(
         context.exit(EXIT_TRIALS_FAILED)
     if disturbed:
         context.exit(EXIT_NOT_EXCLUSIVE)
+
+
+def print_end(console: "Console", run: KeptRun, records: "Records", tables: "Sequence[Table]", resume_it: str) -> None:
+    """What a sweep comes to: its tables, its answer, what failed and what to do, and where everything lies."""
+    from dwray.report.terminal import print_answer, print_failures, print_places, print_provenance, print_tables
+    from dwray.results.answer import answer
+
+    paths = run.paths
+    print_provenance(console, records)
+    print_tables(console, tables)
+    print_answer(console, answer(records))
+    print_failures(console, records.failed)
+    if records.failed:
+        # A search has gone on without a trial that failed: its score is part of what was found.
+        again = sum(row["stage"] != "search" for row in records.failed)
+        hint = (
+            f"once that is mended, {again} of them can be tried again: {resume_it}"
+            if again
+            else "a search goes on without its failed trials; to try them, sweep again"
+        )
+        console.print(hint, soft_wrap=True, highlight=False, markup=False)
+    print_places(
+        console,
+        {
+            "report": str(paths.html),
+            "as text": f"{paths.markdown.name} and {paths.latex.name} beside it",
+            "records": f"{paths.folder} (trials, epochs, timings, tables: Parquet)",
+            "kept in": str(run.storage) if run.storage else None,
+            "W&B": None if paths.wandb.is_file() else f"not published; {shlex.join(['dwray', 'publish', run.name])}",
+        },
+    )
 
 
 def _tell(error: Exception, resume_it: str) -> None:

@@ -18,7 +18,13 @@ from dwray.core.data import Images, Splits
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """A tensor over the same memory. It may be read-only (arrays out of Ray's object store are): never write to it."""
+    """A tensor over the same memory. It may be read-only (arrays out of Ray's object store are): never write to it.
+
+    Example:
+        >>> array = np.zeros((2, 3), np.uint8)
+        >>> as_tensor(array).data_ptr() == array.ctypes.data
+        True
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
@@ -37,6 +43,13 @@ def normalisation(splits: Splits, name: str) -> tuple[tuple[float, ...], tuple[f
 
     Raises:
         ValueError: ImageNet has nothing to say of images with another number of channels.
+
+    Example:
+        >>> from dwray.core.config import DataConfig
+        >>> from dwray.core.data import load_splits
+        >>> mean, std = normalisation(load_splits(DataConfig(source="digits")), "imagenet")
+        >>> round(mean[0], 3), round(std[0], 3)
+        (0.449, 0.226)
     """
     if name == "dataset":
         return splits.mean, splits.std
@@ -52,6 +65,10 @@ def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
     """Where batches begin and end; a last batch of a single image joins the one before it.
 
     Batch norm in training mode has no variance over one value.
+
+    Example:
+        >>> batch_bounds(10, 4), batch_bounds(9, 4)
+        ([(0, 4), (4, 8), (8, 10)], [(0, 4), (4, 9)])
     """
     starts = list(range(0, count, batch_size))
     if batch_size > 1 and len(starts) > 1 and count - starts[-1] == 1:
@@ -66,6 +83,13 @@ class Normalize:
         mean: Mean of each channel, in units of 0..1.
         std: Standard deviation of each channel, in units of 0..1.
         device: Where the batches are.
+
+    Example:
+        >>> import torch, dwray
+        >>> normalize = dwray.Normalize(mean=[0.5], std=[0.25], device=torch.device("cpu"))
+        >>> black_and_white = torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 1, 2, 1)
+        >>> normalize(black_and_white)
+        tensor([[[[-2.,  2.]]]])
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
@@ -85,7 +109,13 @@ class Normalize:
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """The generator of an epoch's order and augmentation: it follows from (seed, epoch), so resuming needs no state."""
+    """The generator of an epoch's order and augmentation: it follows from (seed, epoch), so resuming needs no state.
+
+    Example:
+        >>> order = [torch.randperm(100, generator=epoch_generator(seed=0, epoch=3)) for _ in range(2)]
+        >>> torch.equal(*order)
+        True
+    """
     state = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(state >> 1)  # manual_seed takes a signed 64-bit number
 
@@ -113,6 +143,17 @@ class ResidentImages:
         images: Pixels (N, H, W, C) uint8 and labels (N,) int64. On a CPU they are used where they are, not copied.
         normalize: Applied to every batch.
         device: Where they are to live.
+
+    Source: cifar10-airbench's ``airbench/utils.py`` keeps CIFAR so.
+
+    Example:
+        >>> import torch, dwray
+        >>> splits = dwray.load_splits(dwray.DataConfig(source="digits"))
+        >>> normalize = dwray.Normalize(splits.mean, splits.std, torch.device("cpu"))
+        >>> images = dwray.ResidentImages(splits.test, normalize, torch.device("cpu"))
+        >>> inputs, labels = next(images.ordered(batch_size=256))
+        >>> len(images), inputs.shape, inputs.dtype, labels.shape
+        (359, torch.Size([256, 1, 8, 8]), torch.float32, torch.Size([256]))
     """
 
     def __init__(self, images: Images, normalize: Normalize, device: torch.device) -> None:

@@ -134,6 +134,23 @@ def find_crossover(measure: Callable[[int], Comparison], networks: tuple[str, st
         measure: Compares the two networks at a batch size.
         networks: Names of the first and the second.
         largest: The largest batch size, at least 1.
+
+    Returns:
+        Every comparison by batch size (seconds per image), and where the faster network changes.
+
+    Raises:
+        ValueError: ``largest`` is below 1.
+
+    Source: section 4.3 of the paper finds one network faster at batch size 256 and the other at 4; this looks between.
+
+    Example:
+        >>> import dwray
+        >>> def measure(batch_size: int) -> Comparison:
+        ...     rounds = [(2.0, 1.0 + 8.0 / batch_size)] * 5  # seconds per image: the second has an overhead
+        ...     return compare_rounds(batch_size, rounds)
+        >>> crossover = dwray.find_crossover(measure, ("first", "second"), largest=256)
+        >>> [(crossing.low, crossing.high, crossing.faster_above) for crossing in crossover.crossings]
+        [(7, 9, 'second')]
     """
     curve = {size: measure(size) for size in coarse_sizes(largest)}
     while middles := [_between(low, high) for low, high in _unsettled(curve)]:

@@ -34,6 +34,10 @@ __all__ = ["DATASETS", "ImageData", "Images", "Source", "Splits", "load", "load_
 class Source:
     """Where images come from: one entry of DATASETS.
 
+    Example:
+        >>> DATASETS["digits"].description
+        "scikit-learn's 1,797 scanned digits, 8x8 grey: no download"
+
     Attributes:
         description: one line for the command's list of datasets.
         load: reads the images. It may leave out rows that :func:`~dwray.core.data_images.choose_rows` does
@@ -91,6 +95,15 @@ def load(config: DataConfig) -> ImageData:
 
     Raises:
         DataError: anything missing, corrupt or contradictory; the line says what, where and how to mend it.
+
+    Example:
+        >>> data = load(DataConfig(source="digits", max_train_images=500))
+        >>> data.train.pixels.shape, data.train.pixels.dtype, len(data.test)
+        ((500, 8, 8, 1), dtype('uint8'), 359)
+        >>> load(DataConfig(source="digit"))
+        Traceback (most recent call last):
+        ...
+        dwray.errors.DataError: data.source: no dataset is called 'digit'; did you mean 'digits'?
     """
     source = DATASETS.get(config.source)
     if source is None:
@@ -121,6 +134,15 @@ def split(data: ImageData, config: DataConfig, *, tune_on_test_set: bool = False
 
     Raises:
         DataError: a class with a single training image, or a channel with a single value.
+
+    Example:
+        >>> config = DataConfig(source="digits", validation_fraction=0.25)
+        >>> data = load(config)
+        >>> splits = split(data, config)
+        >>> len(splits.train) + len(splits.validation) == len(data.train)
+        True
+        >>> split(data, config, tune_on_test_set=True).validation is data.test
+        True
     """
     if tune_on_test_set:
         return _splits(data, data.train, data.test)
@@ -155,10 +177,24 @@ def _splits(data: ImageData, train: Images, validation: Images) -> Splits:
 
 
 def load_splits(config: DataConfig) -> Splits:
-    """:func:`load` and :func:`split`.
+    """Load a dataset, check all of it, and hold a validation set out of its training set.
+
+    Args:
+        config: which images (an entry of ``DATASETS``, and where they lie), how many of them, and how they are split.
+
+    Returns:
+        Training, validation and test images as pixels (N, H, W, C) uint8 and labels (N,) int64; and the mean and
+        standard deviation of each of the training images' channels, in units of 0 to 1. The same config gives the same
+        images in the same order.
 
     Raises:
-        DataError: as both.
+        DataError: anything missing, corrupt or contradictory; the line says what, where and how to mend it.
+
+    Example:
+        >>> import dwray
+        >>> splits = dwray.load_splits(dwray.DataConfig(source="digits", validation_fraction=0.1))
+        >>> len(splits.train), len(splits.validation), len(splits.test), splits.train.pixels.shape[1:]
+        (1294, 144, 359, (8, 8, 1))
     """
     return split(load(config), config)
 

@@ -14,7 +14,12 @@ from dwray.core.execution import PLAIN, Execution, lay_out, widened
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy (nats) and accuracy (percent) over a set."""
+    """Mean cross-entropy (nats) and accuracy (percent) over a set.
+
+    Example:
+        >>> import math, dwray
+        >>> guessing = dwray.Score(loss=math.log(10), accuracy_percent=10.0)
+    """
 
     loss: float
     accuracy_percent: float
@@ -28,6 +33,14 @@ def mode_for_inference(network: nn.Module, *, batch_statistics: bool = False) ->
         network: Its mode and its buffers (batch norm's running statistics) are restored at the end.
         batch_statistics: Batch norm stays in training mode, as in the notebooks: it normalises by each batch's own
             statistics, and goes on to average them.
+
+    Example:
+        >>> network = nn.BatchNorm2d(3)
+        >>> with mode_for_inference(network):
+        ...     network.training
+        False
+        >>> network.training
+        True
     """
     was_training = network.training
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()} if batch_statistics else {}
@@ -61,6 +74,18 @@ def evaluate(
             random order, always the same.
         over_batches_minus_one: The loss is the sum of the batches' mean losses over their number less one, as in the
             notebooks (infinite for a single batch). Otherwise it is the mean over images.
+
+    Returns:
+        Mean cross-entropy in nats, and accuracy in percent.
+
+    Example:
+        >>> import torch, dwray
+        >>> splits = dwray.load_splits(dwray.DataConfig(source="digits"))
+        >>> normalize = dwray.Normalize(splits.mean, splits.std, torch.device("cpu"))
+        >>> test = dwray.ResidentImages(splits.test, normalize, torch.device("cpu"))
+        >>> score = dwray.evaluate(dwray.build("ConvNet", classes=10, width=0.05, channels=1), test, batch_size=128)
+        >>> 0 <= score.accuracy_percent <= 100
+        True
     """
     loss = torch.zeros((), dtype=torch.float64, device=images.device)
     means = torch.zeros((), dtype=torch.float64, device=images.device)

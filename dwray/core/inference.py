@@ -17,7 +17,12 @@ from dwray.core.evaluation import mode_for_inference
 
 @dataclass(frozen=True)
 class PassRecord:
-    """One timed pass of one network over one set of images."""
+    """One timed pass of one network over one set of images.
+
+    Example:
+        >>> PassRecord("ConvNet", number=1, images=1000, seconds=0.5, images_per_second=2000.0).seconds
+        0.5
+    """
 
     network: str
     number: int
@@ -32,7 +37,17 @@ Batches = Callable[[], Iterator[torch.Tensor]]
 
 
 def with_loader(images: Images, normalize: Normalize, batch_size: int, device: torch.device) -> Batches:
-    """Batches whose making is part of the pass: uint8 from host memory, copied to the device and normalised there."""
+    """Batches whose making is part of the pass: uint8 from host memory, copied to the device and normalised there.
+
+    Source: section 4.3 of the paper, whose test times have a loader in them.
+
+    Example:
+        >>> import numpy as np
+        >>> images = Images(np.zeros((5, 8, 8, 3), np.uint8), np.zeros(5, np.int64))
+        >>> normalize = Normalize([0.5] * 3, [0.5] * 3, torch.device("cpu"))
+        >>> [tuple(batch.shape) for batch in with_loader(images, normalize, 3, torch.device("cpu"))()]
+        [(3, 3, 8, 8), (2, 3, 8, 8)]
+    """
     pixels = as_tensor(images.pixels)
 
     def batches() -> Iterator[torch.Tensor]:
@@ -49,7 +64,15 @@ def network_alone(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> Batches:
-    """Batches of a type, normalised on the device beforehand, so that a pass is the network and nothing else."""
+    """Batches of a type, normalised on the device beforehand, so that a pass is the network and nothing else.
+
+    Example:
+        >>> import numpy as np
+        >>> images = Images(np.zeros((5, 8, 8, 3), np.uint8), np.zeros(5, np.int64))
+        >>> normalize = Normalize([0.5] * 3, [0.5] * 3, torch.device("cpu"))
+        >>> [batch.dtype for batch in network_alone(images, normalize, 3, torch.device("cpu"), torch.bfloat16)()]
+        [torch.bfloat16, torch.bfloat16]
+    """
     inputs = normalize(as_tensor(images.pixels).to(device)).to(dtype)
 
     def batches() -> Iterator[torch.Tensor]:
@@ -60,7 +83,17 @@ def network_alone(
 
 
 def batches_of(images: ImageSet, batch_size: int) -> Batches:
-    """Batches that a set of images makes by its own ways, as part of the pass."""
+    """Batches that a set of images makes by its own ways, as part of the pass.
+
+    Example:
+        >>> import dwray
+        >>> import numpy as np
+        >>> images = Images(np.zeros((5, 8, 8, 3), np.uint8), np.zeros(5, np.int64))
+        >>> normalize = Normalize([0.5] * 3, [0.5] * 3, torch.device("cpu"))
+        >>> resident = dwray.ResidentImages(images, normalize, torch.device("cpu"))
+        >>> [len(batch) for batch in batches_of(resident, 3)()]
+        [3, 2]
+    """
 
     def batches() -> Iterator[torch.Tensor]:
         for inputs, _ in images.ordered(batch_size):
@@ -84,9 +117,12 @@ def time_passes(
     The networks take turns, and who goes first alternates, so that a drift of the machine's speed hits all alike.
     The clock starts and stops with an idle device; a first few batches of each network are run and not counted.
 
+    Source: section 4.3 of the paper, which gives the mean of 10 passes.
+
     Args:
         networks: By name, already on the device; they are left as they were.
-        batches: What a pass goes through.
+        batches: Starts a pass: yields the networks' inputs (n, C, H, W), on the device. Making them is part of the
+            pass.
         device: Where the networks are.
         passes: Timed passes of each network.
         warmup_batches: Batches of each network before the first timed pass.
@@ -95,7 +131,16 @@ def time_passes(
             works through a queue of batches.
 
     Yields:
-        A record a pass, in the order in which they ran.
+        A record a pass, in the order in which they ran: its seconds, and images a second.
+
+    Example:
+        >>> import torch, dwray
+        >>> names, images = ("ConvNet", "DepthwiseConvNet"), torch.randn(64, 3, 32, 32)
+        >>> networks = {name: dwray.build(name, classes=10, width=0.05) for name in names}
+        >>> batches = lambda: iter(images.split(32))
+        >>> passes = dwray.time_passes(networks, batches, device=images.device, passes=2, warmup_batches=1)
+        >>> [(record.network, record.images) for record in passes if record.seconds > 0]
+        [('ConvNet', 64), ('DepthwiseConvNet', 64), ('DepthwiseConvNet', 64), ('ConvNet', 64)]
     """
     with ExitStack() as stack:
         for network in networks.values():

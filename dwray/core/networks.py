@@ -34,12 +34,26 @@ Block = Callable[[int, int, int], nn.Module]
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels times the width multiplier, to the nearest multiple of 8 and at least 8 (as MobileNetV2 rounds)."""
+    """Channels times the width multiplier, to the nearest multiple of 8 and at least 8.
+
+    Source: so MobileNetV2's authors round in their implementation (Sandler et al. 2018).
+
+    Example:
+        >>> scaled(32, 1.0), scaled(1024, 0.125), scaled(32, 0.05)
+        (32, 128, 8)
+    """
     return max(8, int(channels * width + 4) // 8 * 8)
 
 
 def ordinary_block(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Convolution 3x3, batch norm, ReLU. (N, inputs, H, W) -> (N, outputs, ceil(H/stride), ceil(W/stride))."""
+    """Convolution 3x3, batch norm, ReLU. (N, inputs, H, W) -> (N, outputs, ceil(H/stride), ceil(W/stride)).
+
+    Source: section 3.3 and figure 2 of the paper.
+
+    Example:
+        >>> ordinary_block(8, 16, 2)(torch.zeros(4, 8, 7, 7)).shape
+        torch.Size([4, 16, 4, 4])
+    """
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, padding=1),
         nn.BatchNorm2d(outputs),
@@ -48,7 +62,14 @@ def ordinary_block(inputs: int, outputs: int, stride: int) -> nn.Module:
 
 
 def depthwise_separable_block(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Depthwise 3x3, batch norm, ReLU, pointwise 1x1, batch norm, ReLU. Shapes as :func:`ordinary_block`."""
+    """Depthwise 3x3, batch norm, ReLU, pointwise 1x1, batch norm, ReLU. Shapes as :func:`ordinary_block`.
+
+    Source: section 3.3 and figure 3 of the paper, after Howard et al. 2017, figure 3.
+
+    Example:
+        >>> depthwise_separable_block(8, 16, 2)(torch.zeros(4, 8, 7, 7)).shape
+        torch.Size([4, 16, 4, 4])
+    """
     return nn.Sequential(
         nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs),
         nn.BatchNorm2d(inputs),
@@ -67,6 +88,14 @@ class MobileNetLike(nn.Module):
         classes: Number of outputs.
         width: Width multiplier on every layer's channels (MobileNet's alpha).
         channels: Channels of the input image.
+
+    Raises:
+        ValueError: The width is not above 0; or, when it is called, images under 8x8.
+
+    Example:
+        >>> network = MobileNetLike(ordinary_block, classes=10, width=0.05)
+        >>> network(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, block: Block, *, classes: int, width: float = 1.0, channels: int = 3) -> None:
@@ -131,6 +160,8 @@ def build(name: str, *, classes: int, width: float = 1.0, channels: int = 3, see
     Channels-last changes no result beyond rounding; on a CPU it makes the depthwise network's training about 1.3 times
     as fast and its inference 1.5 times, on a GPU with tensor cores it is cuDNN's native layout.
 
+    Source: section 3.3 and figures 2 and 3 of the paper; Howard et al. 2017, table 1.
+
     Args:
         name: Key of :data:`NETWORKS`.
         classes: Number of outputs.
@@ -138,8 +169,19 @@ def build(name: str, *, classes: int, width: float = 1.0, channels: int = 3, see
         channels: Channels of the input image.
         seed: Seed of the initial weights; the global generator is left as it was. None draws from the global generator.
 
+    Returns:
+        A module in training mode, on torch's default device: normalised images (N, channels, H, W) float32, H and W at
+        least 8, to logits (N, classes).
+
     Raises:
         KeyError: No such network.
+        ValueError: The width is not above 0.
+
+    Example:
+        >>> import torch, dwray
+        >>> network = dwray.build("DepthwiseConvNet", classes=10, width=0.25, seed=0)
+        >>> network(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
     make = NETWORKS[name].make
     if seed is None:

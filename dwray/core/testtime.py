@@ -100,6 +100,15 @@ def untrained(name: str, *, classes: int, width: float, images: Tensor) -> nn.Mo
         width: Width multiplier.
         images: (N, C, H, W) float32; batch norm's running statistics become theirs. With those that a new network has
             (mean 0, variance 1) random weights shrink the activations of each layer further.
+
+    Raises:
+        KeyError: No such network.
+
+    Example:
+        >>> images = random_images(8, 16, torch.device("cpu"))
+        >>> network = untrained("ConvNet", classes=10, width=0.05, images=images)
+        >>> network.training, network(images).shape
+        (False, torch.Size([8, 10]))
     """
     network = build(name, classes=classes, width=width, channels=images.shape[1], seed=SEED).to(images.device)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -114,7 +123,13 @@ def untrained(name: str, *, classes: int, width: float, images: Tensor) -> nn.Mo
 
 
 def random_images(count: int, size: int, device: torch.device) -> Tensor:
-    """Normally distributed RGB images (count, 3, size, size), float32, channels last, the same in every call."""
+    """Normally distributed RGB images (count, 3, size, size), float32, channels last, the same in every call.
+
+    Example:
+        >>> images = random_images(2, 32, torch.device("cpu"))
+        >>> images.shape, images.is_contiguous(memory_format=torch.channels_last)
+        (torch.Size([2, 3, 32, 32]), True)
+    """
     generator = torch.Generator().manual_seed(SEED)
     images = torch.randn(count, 3, size, size, generator=generator)
     return images.to(device, memory_format=torch.channels_last)
@@ -135,6 +150,19 @@ def measure(names: Sequence[str], plan: Plan, *, classes: int, width: float, lis
 
     Raises:
         UserError: A batch that memory does not hold; no mode that the device has and that worked.
+
+    Source: section 4.3 of the paper, whose batch sizes are 256 and 4.
+
+    Example:
+        >>> from dwray.core.modes import MODES
+        >>> plan = Plan(
+        ...     device=torch.device("cpu"), size=16, batch_sizes=(4,), images=8, passes=2,
+        ...     modes=(MODES["float32-eager"],), max_batch=None,
+        ... )
+        >>> measured = measure(["ConvNet"], plan, classes=10, width=0.05, listen=lambda line: None)
+        >>> (time,) = measured.times
+        >>> time.batch_size, len(time.seconds["ConvNet"])  # two passes, in seconds
+        (4, 2)
     """
     check_images = random_images(CHECK_IMAGES, plan.size, plan.device)
     networks = {name: untrained(name, classes=classes, width=width, images=check_images) for name in names}
@@ -236,6 +264,16 @@ def compare(networks: tuple[nn.Module, nn.Module], batch: Tensor) -> Comparison:
     Args:
         networks: In evaluation mode, on the batch's device.
         batch: (N, C, H, W), N the batch size.
+
+    Returns:
+        Seconds per image of both, and the interval of the logarithm of their ratio.
+
+    Example:
+        >>> import torch, dwray
+        >>> networks = [dwray.build("ConvNet", classes=10, width=width).eval() for width in (0.05, 0.5)]
+        >>> comparison = dwray.compare((networks[0], networks[1]), torch.randn(4, 3, 32, 32))
+        >>> comparison.batch_size, comparison.seconds[0] < comparison.seconds[1]
+        (4, True)
     """
     return compare_rounds(len(batch), paired_rounds(networks, batch))
 
@@ -245,6 +283,15 @@ def paired_rounds(networks: tuple[nn.Module, nn.Module], batch: Tensor) -> Itera
 
     A round runs a network as often as ROUND_SECONDS take, by a first trial after the warm-up, and waits for the device
     at its end alone: as in a pass over many batches, a GPU has the next batch queued while it computes.
+
+    Args:
+        networks: In evaluation mode, on the batch's device.
+        batch: (N, C, H, W), N the batch size.
+
+    Example:
+        >>> first, second = next(paired_rounds((nn.Identity(), nn.Identity()), torch.zeros(4, 3, 8, 8)))
+        >>> first > 0 and second > 0
+        True
     """
     repeats = []
     for network in networks:
@@ -283,6 +330,10 @@ def activation_bytes(network: nn.Module, image: Tensor) -> int:
     """Bytes that one image (1, C, H, W) takes at the fullest moment of a forward pass, by an upper estimate.
 
     That is the largest input, output and workspace (as large as both) of any layer.
+
+    Example:
+        >>> activation_bytes(nn.Conv2d(3, 5, 1), torch.zeros(1, 3, 8, 8))  # 2 * (3 + 5) * 8 * 8 numbers of 4 bytes
+        4096
     """
     most = 0
 
@@ -300,7 +351,12 @@ def activation_bytes(network: nn.Module, image: Tensor) -> int:
 
 
 def free_bytes(device: torch.device, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Memory that a device has free; None where that cannot be known."""
+    """Memory that a device has free; None where that cannot be known.
+
+    Example:
+        >>> free_bytes(torch.device("cpu"), Path("no-such-file")) is None
+        True
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:

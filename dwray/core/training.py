@@ -16,7 +16,13 @@ from dwray.core.execution import Execution, lay_out, lay_out_network, resolve, u
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch did. Epochs count from 1; losses are mean cross-entropies in nats."""
+    """What one epoch did. Epochs count from 1; losses are mean cross-entropies in nats.
+
+    Example:
+        >>> import dwray
+        >>> def seconds_left(record: dwray.EpochRecord, epochs: int) -> float:
+        ...     return (epochs - record.epoch) * (record.train_seconds + record.validation_seconds)
+    """
 
     epoch: int
     learning_rate: float
@@ -53,7 +59,24 @@ class TrainingState:
 
 
 def start(network: nn.Module, config: TrainingConfig) -> TrainingState:
-    """A fresh state: SGD as the config says, over all of the network's parameters."""
+    """A fresh state: SGD as the config says, over all of the network's parameters.
+
+    Args:
+        network: Any module of images (N, C, H, W) to logits (N, classes), on the device where it is to train.
+        config: Its ``initial_lr``, ``momentum``, ``nesterov`` and ``weight_decay`` are taken here.
+
+    Returns:
+        What :func:`fit` trains, with no epoch done.
+
+    Source: section 4.1 of the paper (stochastic gradient descent with weight decay); its notebooks for the momentum.
+
+    Example:
+        >>> import dwray
+        >>> config = dwray.TrainingConfig(initial_lr=0.05)
+        >>> state = dwray.start(dwray.build("ConvNet", classes=10, width=0.05), config)
+        >>> state.epochs_done, state.optimizer.param_groups[0]["lr"]
+        (0, 0.05)
+    """
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=config.initial_lr,
@@ -68,8 +91,20 @@ def start(network: nn.Module, config: TrainingConfig) -> TrainingState:
 def settle(state: TrainingState, config: TrainingConfig, device: torch.device, images: int) -> Execution:
     """How a state is trained: as it began, where the device can, or as its config means there.
 
+    Args:
+        state: Keeps what was settled.
+        config: Its ``precision``, ``memory_format`` and ``compile``.
+        device: Where it trains.
+        images: Training images; by their number it is decided whether compiling pays.
+
     Raises:
         ValueError: The device does not have the precision that the config asks for, or cannot compile.
+
+    Example:
+        >>> from dwray.core.config import TrainingConfig
+        >>> network, config = nn.Linear(2, 2), TrainingConfig(precision="float32")
+        >>> str(settle(start(network, config), config, torch.device("cpu"), images=1000))
+        'float32-channels_last-eager'
     """
     if state.execution is None or unavailable(state.execution, device):
         state.execution = resolve(config, device, images)
@@ -87,14 +122,16 @@ def fit(
 ) -> Iterator[EpochRecord]:
     """Train from ``state`` to ``config.epochs``, one record an epoch.
 
-    The learning rate is ``initial_lr * lr_decay ** epoch`` with epochs from 0 (paper, section 4.1). Order and
+    The learning rate is ``initial_lr * lr_decay ** epoch`` with epochs from 0. Order and
     augmentation follow from (seed, epoch) alone. A loss that becomes NaN or infinite ends the training with a record
     marked ``diverged``: a result like any other.
 
+    Source: section 4.1 of the paper; ``protocol`` says what of the notebooks is done otherwise.
+
     Args:
-        state: Changed in place; between two records it is consistent and can be saved.
-        train: Images to learn from.
-        validation: Images to score after each epoch.
+        state: From :func:`start`. Changed in place; between two records it is consistent and can be saved.
+        train: Images to learn from: batches of (n, C, H, W) float32 and labels (n,) int64, on the network's device.
+        validation: Images to score after each epoch, likewise.
         config: The hyperparameters.
         seed: Decides the order and the augmentation (the initial weights are the network's own matter).
         protocol: ``momentum_reset_each_epoch`` and ``validation_loss_over_batches_minus_one`` are done here; which
@@ -105,6 +142,19 @@ def fit(
 
     Raises:
         ValueError: The device does not have the precision that the config asks for, or cannot compile.
+
+    Example:
+        >>> import torch, dwray
+        >>> splits = dwray.load_splits(dwray.DataConfig(source="digits", max_train_images=200))
+        >>> normalize = dwray.Normalize(splits.mean, splits.std, torch.device("cpu"))
+        >>> train = dwray.ResidentImages(splits.train, normalize, torch.device("cpu"))
+        >>> validation = dwray.ResidentImages(splits.validation, normalize, torch.device("cpu"))
+        >>> config = dwray.TrainingConfig(epochs=2, batch_size=32, initial_lr=0.05, lr_decay=0.5)
+        >>> state = dwray.start(dwray.build("ConvNet", classes=10, width=0.05, channels=1, seed=0), config)
+        >>> for record in dwray.fit(state, train, validation, config, seed=0):
+        ...     print(record.epoch, record.learning_rate, record.diverged)
+        1 0.05 False
+        2 0.025 False
     """
     execution = settle(state, config, train.device, len(train))
     lay_out_network(state.network, execution.memory_format)

@@ -1,76 +1,85 @@
 """The report as files: Markdown, LaTeX, the figures, and one HTML page that needs nothing beside it."""
 
 import re
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable
+from pathlib import Path
 
-import jinja2
+import vl_convert
 
 from dwray.paths import RunPaths
+from dwray.report.content import ReportedRun, document_of
+from dwray.report.document import Document, Listing, Section
 from dwray.report.figures import Figure, pdf, svg
-from dwray.report.figures import figures as make_figures
-from dwray.report.heading import provenance, subtitle, title
+from dwray.report.html import page
 from dwray.report.latex import latex
-from dwray.report.markdown import markdown_table
+from dwray.report.markdown import markdown_table, shortened
 from dwray.results.records import Records
 from dwray.results.table import Table
 from dwray.results.tables import make_tables, write_tables
 from dwray.storage import write_atomically
 
-
-@cache
-def _page() -> jinja2.Template:
-    loader = jinja2.PackageLoader("dwray", "report")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.j2")
+PNG_SCALE = 2
+"""Pixels of a PNG for each of the figure's: sharp on a dense screen, and in a slide."""
 
 
-def markdown_figure(figure: Figure) -> str:
-    """One figure in Markdown, as the SVG in ``figures/``."""
+def figures_of(document: Document) -> list[Figure]:
+    """Every figure of a document, in its order."""
+    return [figure for section in document.sections for figure in section.figures]
+
+
+def markdown_figure(figure: Figure, folder: str = "figures", level: int = 2) -> str:
+    """One figure in Markdown, as the SVG in a folder, under a heading of some level."""
     alt_text = re.sub(r"([\\\[\]])", r"\\\1", figure.alt_text)
-    return f"## {figure.heading}\n\n![{alt_text}](figures/{figure.name}.svg)\n\n{figure.caption}"
+    return f"{'#' * level} {figure.heading}\n\n![{alt_text}]({folder}/{figure.name}.svg)\n\n{figure.caption}"
 
 
-MOST_FAILURES = 50
-"""So many trials that failed are named in a document; the records have them all."""
+def markdown_listing(listing: Listing) -> str:
+    """A text as it is, between fences that it does not have itself."""
+    ticks = max(map(len, re.findall(r"`+", listing.text)), default=0)
+    fence = "`" * max(3, ticks + 1)
+    return f"{listing.caption}:\n\n{fence}\n{listing.text.rstrip()}\n{fence}"
 
 
-def markdown(records: Records, tables: Sequence[Table], figures: Sequence[Figure]) -> str:
-    """The whole report as Markdown."""
-    parts = [
-        f"# {title(records)}",
-        subtitle(records),
-        provenance(records),
-        *map(markdown_table, tables),
-        *map(markdown_figure, figures),
-    ]
-    if records.failed:
-        rows = [f"- {row['stage']}: {row['trial']}: `{row['error']}`" for row in records.failed[:MOST_FAILURES]]
-        if len(records.failed) > MOST_FAILURES:
-            rows.append(f"- and {len(records.failed) - MOST_FAILURES:,} more, in trials.parquet")
-        parts.append("\n".join([f"## {len(records.failed)} of the trials failed", "", *rows]))
+def markdown(document: Document, folder: str = "figures") -> str:
+    """The whole report as Markdown.
+
+    Args:
+        document: What it says.
+        folder: Of the figures, as the document refers to it.
+    """
+    parts = [f"# {document.title}", document.subtitle, document.provenance, *document.answer]
+    for section in document.sections:
+        parts += _markdown_section(section, folder)
     return "\n\n".join(parts) + "\n"
 
 
-def html(records: Records, tables: Sequence[Table], drawn: Sequence[tuple[Figure, str]]) -> str:
-    """The whole report as one self-contained page.
+def _markdown_section(section: Section, folder: str) -> list[str]:
+    return [
+        f"## {section.title}",
+        *section.paragraphs,
+        *(markdown_table(shortened(table), level=3) for table in section.tables),
+        *(markdown_figure(figure, folder, level=3) for figure in section.figures),
+        *map(markdown_listing, section.listings),
+    ]
 
-    Args:
-        records: What a run measured.
-        tables: Its tables.
-        drawn: Its figures, each with its SVG.
+
+def write_figures(figures: Iterable[Figure], folder: Path) -> None:
+    """Draw figures into a folder: each as SVG, as PDF for LaTeX, and as PNG."""
+    for figure in figures:
+        image = svg(figure)
+        write_atomically(folder / f"{figure.name}.svg", image.encode())
+        write_atomically(folder / f"{figure.name}.pdf", pdf(image))
+        write_atomically(folder / f"{figure.name}.png", bytes(vl_convert.svg_to_png(image, scale=PNG_SCALE)))
+
+
+def read_run(paths: RunPaths) -> ReportedRun:
+    """A run, and its tables made from its Parquet files.
+
+    Raises:
+        RunError: A Parquet file is missing or cannot be read.
     """
-    return _page().render(
-        title=title(records),
-        subtitle=subtitle(records),
-        provenance=provenance(records),
-        tables=tables,
-        figures=drawn,
-        failed=records.failed,
-        most_failures=MOST_FAILURES,
-    )
+    records = Records.read(paths)
+    return ReportedRun(paths, records, make_tables(records))
 
 
 def write_report(paths: RunPaths) -> tuple[Records, list[Table]]:
@@ -79,15 +88,11 @@ def write_report(paths: RunPaths) -> tuple[Records, list[Table]]:
     Raises:
         RunError: A Parquet file is missing or cannot be read.
     """
-    records = Records.read(paths)
-    tables = make_tables(records)
-    write_tables(paths, records, tables)
-    figures = make_figures(records)
-    drawn = [(figure, svg(figure)) for figure in figures]
-    for figure, image in drawn:
-        write_atomically(paths.figure(figure.name), image.encode())
-        write_atomically(paths.figure(figure.name, "pdf"), pdf(image))
-    write_atomically(paths.markdown, markdown(records, tables, figures).encode())
-    write_atomically(paths.latex, latex(records, tables, figures).encode())
-    write_atomically(paths.html, html(records, tables, drawn).encode())
-    return records, tables
+    run = read_run(paths)
+    document = document_of(run)
+    write_tables(paths, run.records, run.tables)
+    write_figures(figures_of(document), paths.figures)
+    write_atomically(paths.markdown, markdown(document).encode())
+    write_atomically(paths.latex, latex(document).encode())
+    write_atomically(paths.html, page(document).encode())
+    return run.records, list(run.tables)

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -49,12 +50,21 @@ class Figure:
     caption: str
     alt_text: str
     """What it shows, for those who do not see it."""
-    chart: alt.LayerChart
+    chart: alt.LayerChart | alt.ConcatChart
 
     @property
     def heading(self) -> str:
         """The title, with the paper's number before it."""
         return self.title if self.number is None else f"Figure {self.number}: {self.title}"
+
+    @cached_property
+    def drawn(self) -> str:
+        """It as SVG: drawn once, for the file and for the page."""
+        image = str(vl_convert.vegalite_to_svg(self.chart.to_dict()))
+        # Vega numbers them on from one drawing to the next; the same figure is to be the same file.
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]*)"', image)))}
+        own = re.sub(r'(\bid="|url\(#)([^")]*)', lambda found: f"{found[1]}{self.name}-{numbers[found[2]]}", image)
+        return own.replace("<svg ", f'<svg role="img" aria-label="{escape(self.alt_text)}" ', 1)
 
 
 def figures(records: Records) -> list[Figure]:
@@ -68,11 +78,7 @@ def figures(records: Records) -> list[Figure]:
 
 def svg(figure: Figure) -> str:
     """A figure as SVG that can stand in a page beside others: it names itself, and its identifiers are its own."""
-    drawn = str(vl_convert.vegalite_to_svg(figure.chart.to_dict()))
-    # Vega numbers them on from one drawing to the next; the same figure is to be the same file.
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]*)"', drawn)))}
-    own = re.sub(r'(\bid="|url\(#)([^")]*)', lambda found: f"{found[1]}{figure.name}-{numbers[found[2]]}", drawn)
-    return own.replace("<svg ", f'<svg role="img" aria-label="{escape(figure.alt_text)}" ', 1)
+    return figure.drawn
 
 
 def pdf(drawn: str) -> bytes:
@@ -248,7 +254,10 @@ def _chart(quantity: Quantity, curves: _Curves) -> alt.LayerChart:
 
     layers: list[alt.Chart] = []
     if curves.has_band:
-        band = [{"epoch": epoch, "low": each.low, "high": each.high} for epoch, each in curves.measured.items()]
+        band = [
+            {"line": curves.measured_name, "epoch": epoch, "low": each.low, "high": each.high}
+            for epoch, each in curves.measured.items()
+        ]
         area: alt.Chart = alt.Chart({"values": band}).mark_area(clip=True, opacity=0.2, color=MEASURED_COLOUR)
         layers.append(area.encode(x, y("low"), alt.Y2("high:Q")))
     for training, values in curves.unfinished.items():

@@ -6,9 +6,11 @@ A table needs the packages array, booktabs, caption, float, graphicx and longtab
 import re
 from collections.abc import Sequence
 
+import altair as alt
+
+from dwray.report.document import Document, Listing, Section
 from dwray.report.figures import Figure
-from dwray.report.heading import provenance, subtitle, title
-from dwray.results.records import Records
+from dwray.report.markdown import shortened
 from dwray.results.table import Column, Table
 
 LONG = 25
@@ -173,8 +175,8 @@ def _row(cells: Sequence[str], columns: Sequence[Column]) -> str:
 
 
 def _text(text: str) -> str:
-    """A text that stays indented."""
-    return re.sub(r"^ +", r"\\quad ", escape(text))
+    """A text that stays indented, and that may be broken behind an underscore, as the names of settings must be."""
+    return re.sub(r"^ +", r"\\quad ", escape(text)).replace(r"\_", r"\_\allowbreak{}")
 
 
 def _number(text: str) -> str:
@@ -182,32 +184,57 @@ def _number(text: str) -> str:
     return re.sub(r"^-(?=.)", "$-$", escape(text))
 
 
-def latex_figure(figure: Figure) -> str:
-    """One figure, as the PDF in ``figures/``; one of the paper's keeps the paper's number."""
+def latex_figure(figure: Figure, folder: str = "figures") -> str:
+    """One figure, as the PDF in a folder; one of the paper's keeps the paper's number."""
     number = "" if figure.number is None else f"\\renewcommand{{\\thefigure}}{{{figure.number}}}\n"
     star = "*" if figure.number is None else ""
+    width = 0.32 if isinstance(figure.chart, alt.LayerChart) else 0.85  # several panels need more room
     return f"""\
 \\begin{{figure}}[H]
-{number}\\includegraphics[width=0.38\\linewidth]{{figures/{figure.name}.pdf}}
+{number}\\includegraphics[width={width}\\linewidth,height=0.7\\textheight,keepaspectratio]{{{folder}/{figure.name}.pdf}}
 \\caption{star}{{{escape(figure.title)}. {escape(figure.caption)}}}\\label{{fig:{figure.name}}}
 \\end{{figure}}"""
 
 
-def latex(records: Records, tables: Sequence[Table], figures: Sequence[Figure]) -> str:
-    """The whole report as one document."""
+def latex_listing(listing: Listing) -> str:
+    """A text line by line, each as it stands."""
+    lines = [_indented(line) for line in listing.text.splitlines()]
+    body = "\\par\n".join(lines)
+    return f"""\
+\\paragraph{{{escape(listing.caption)}}}\\mbox{{}}\\par
+\\begingroup\\footnotesize\\ttfamily\\raggedright
+{body}\\par
+\\endgroup"""
+
+
+def _indented(line: str) -> str:
+    text = line.lstrip(" ")
+    return "~" * (len(line) - len(text)) + escape(text) if text else r"\strut"
+
+
+def _section(section: Section, folder: str) -> list[str]:
+    return [
+        f"\\section*{{{escape(section.title)}}}",
+        *(escape(paragraph) + r"\par" for paragraph in section.paragraphs),
+        *(latex_table(shortened(table)) for table in section.tables),
+        *(latex_figure(figure, folder) for figure in section.figures),
+        *map(latex_listing, section.listings),
+    ]
+
+
+def latex(document: Document, folder: str = "figures") -> str:
+    """The whole report as one document.
+
+    Args:
+        document: What it says.
+        folder: Of the figures, as the document refers to it.
+    """
     parts = [
         f"{_PREAMBLE}\\begin{{document}}",
-        f"\\section*{{{escape(title(records))}}}",
-        escape(subtitle(records)) + r"\par",
-        escape(provenance(records)) + r"\par",
-        *map(latex_table, tables),
-        *map(latex_figure, figures),
+        f"\\section*{{{escape(document.title)}}}",
+        escape(document.subtitle) + r"\par",
+        escape(document.provenance) + r"\par",
+        *(escape(sentence) + r"\par" for sentence in document.answer),
+        *(part for section in document.sections for part in _section(section, folder)),
     ]
-    if records.failed:
-        items = [
-            f"\\item {escape(row['stage'])}: {escape(row['trial'])}: \\texttt{{{escape(row['error'])}}}"
-            for row in records.failed
-        ]
-        failed = [f"\\section*{{{len(items)} of the trials failed}}", r"\begin{itemize}", *items, r"\end{itemize}"]
-        parts.append("\n".join(failed))
     return "\n\n".join([*parts, r"\end{document}"]) + "\n"

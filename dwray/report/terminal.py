@@ -1,6 +1,6 @@
 """The tables, and what went wrong, in the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -115,6 +115,22 @@ def print_provenance(console: Console, records: "Records") -> None:
 
     console.print()
     console.print(provenance(records), style="dim", highlight=False, markup=False)
+
+
+def print_answer(console: Console, answer: Iterable[str]) -> None:
+    """Print what a run answers, a sentence a paragraph."""
+    console.print()
+    for sentence in answer:
+        console.print(sentence, highlight=False, markup=False)
+
+
+def print_places(console: Console, places: Mapping[str, str | None]) -> None:
+    """Print where things lie, a line each that can be copied whole; what has no place is left out."""
+    console.print()
+    named = {name: place for name, place in places.items() if place}
+    width = max(map(len, named), default=0) + 1
+    for name, place in named.items():
+        console.print(f"{name + ':':<{width}} {place}", soft_wrap=True, highlight=False, markup=False)
 
 
 def print_failures(console: Console, failed: Sequence[Row]) -> None:

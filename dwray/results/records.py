@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import Any
 
 from dwray.core.config import PLAIN_MODE, TRAINING_SWITCHES, ProtocolConfig
+from dwray.errors import RunError
 from dwray.paths import RunPaths
 from dwray.results.epochs import EpochRows, Epochs
 from dwray.results.schema import EPOCHS, TIMINGS, TRIALS
-from dwray.results.store import read_parquet
+from dwray.results.sound import fault_of_identity
+from dwray.results.store import COPY_AGAIN, read_parquet
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,16 @@ class Records:
         """Read a run's three Parquet files.
 
         Raises:
-            RunError: One is missing, truncated, or of another schema version.
+            RunError: One is missing, damaged, of another schema version, or holds what no run writes.
         """
         trials = read_parquet(paths.trials, TRIALS)
         identity = {
-            key.decode(): value.decode()
+            key.decode(errors="replace"): value.decode(errors="replace")
             for key, value in (trials.schema.metadata or {}).items()
             if not key.startswith(b"ARROW:")
         }
+        if fault := fault_of_identity(identity):
+            raise RunError(f"{paths.trials}: {fault}; {COPY_AGAIN}")
         return cls(
             trials.to_pylist(),
             Epochs(read_parquet(paths.epochs, EPOCHS)),

@@ -19,7 +19,7 @@ _COLUMNS = (
     Column("precision", "precision", pa.string()),
     Column("matrix_flops_per_second", "FLOP/s", _REAL, ".2e"),
     Column("copy_bytes_per_second", "bytes/s", _REAL, ".2e"),
-    Column("ridge", "ridge", _REAL, ".0f"),
+    Column("ridge", "ridge", _REAL, ".0f", wide=True),
     Column("bound", "bound by", pa.string(), wide=True),
     Column("floor_seconds", "floor s", _REAL, ".4f"),
     Column("measured", "measured s", _REAL, ".4f"),

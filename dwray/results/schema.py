@@ -27,6 +27,8 @@ STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
 
 LATER = "later"
 """Marks a column that a file of this version may lack: it was added to the version, and is null there."""
+ALWAYS = "always"
+"""Marks a column that is never null."""
 
 
 def _schema(columns: Iterable[tuple[str, pa.DataType, str] | tuple[str, pa.DataType, str, str]]) -> pa.Schema:
@@ -40,9 +42,9 @@ def _schema(columns: Iterable[tuple[str, pa.DataType, str] | tuple[str, pa.DataT
 
 TRIALS = _schema(
     [
-        ("trial_id", _TEXT, "Ray Tune's id of the trial"),
+        ("trial_id", _TEXT, "Ray Tune's id of the trial", ALWAYS),
         ("trial", _TEXT, "the trial's name, unique within its stage"),
-        ("stage", _TEXT, "search, train or time"),
+        ("stage", _TEXT, "search, train or time", ALWAYS),
         (
             "contender",
             _TEXT,
@@ -73,7 +75,7 @@ TRIALS = _schema(
         ("compile", _FLAG, "trained by torch.compile", LATER),
         *_SWITCHES,
         ("train_images", _INTEGER, "images that were trained on"),
-        ("status", _TEXT, ", ".join(STATUSES)),
+        ("status", _TEXT, ", ".join(STATUSES), ALWAYS),
         ("failures", _INTEGER, "how often the trial failed; it may have completed all the same"),
         ("error", _TEXT, "last line of the last failure"),
         ("epochs_done", _INTEGER, "epochs that were trained"),
@@ -110,11 +112,11 @@ TRIALS = _schema(
 
 EPOCHS = _schema(
     [
-        ("trial_id", _TEXT, "the trial in trials.parquet"),
+        ("trial_id", _TEXT, "the trial in trials.parquet", ALWAYS),
         ("stage", _TEXT, "search or train"),
         ("contender", _TEXT, "name of the contender"),
         ("seed", _INTEGER, "seed of the trial"),
-        ("epoch", _INTEGER, "from 1"),
+        ("epoch", _INTEGER, "from 1", ALWAYS),
         ("learning_rate", _NUMBER, "of this epoch"),
         ("train_loss", _NUMBER, "mean over the epoch's images, nats"),
         ("train_accuracy_percent", _NUMBER, "mean over the epoch's images, while it learned"),
@@ -133,16 +135,16 @@ EPOCHS = _schema(
 
 TIMINGS = _schema(
     [
-        ("trial_id", _TEXT, "the trial in trials.parquet"),
-        ("contender", _TEXT, "name of the contender"),
-        ("set", _TEXT, "train, validation or test"),
-        ("batch_size", _INTEGER, "images a forward pass"),
-        ("loader", _FLAG, "batching, copy to the device and normalisation are inside the time"),
-        ("pass_number", _INTEGER, "from 1, in the order in which the passes ran"),
-        ("images", _INTEGER, "images of the pass"),
-        ("seconds", _NUMBER, "of the pass"),
+        ("trial_id", _TEXT, "the trial in trials.parquet", ALWAYS),
+        ("contender", _TEXT, "name of the contender", ALWAYS),
+        ("set", _TEXT, "train, validation or test", ALWAYS),
+        ("batch_size", _INTEGER, "images a forward pass", ALWAYS),
+        ("loader", _FLAG, "batching, copy to the device and normalisation are inside the time", ALWAYS),
+        ("pass_number", _INTEGER, "from 1, in the order in which the passes ran", ALWAYS),
+        ("images", _INTEGER, "images of the pass", ALWAYS),
+        ("seconds", _NUMBER, "of the pass", ALWAYS),
         ("images_per_second", _NUMBER, "images over seconds"),
-        ("batch_statistics", _FLAG, "batch norm was in training mode"),
+        ("batch_statistics", _FLAG, "batch norm was in training mode", ALWAYS),
         ("mode", _TEXT, "how the network was run, PRECISION-VARIANT; null is float32-eager", LATER),
         ("notebook_loader", _FLAG, "the loader is the notebooks': image by image in two worker processes"),
         ("device", _TEXT, "model of the GPU or CPU"),

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import dwray
-from dwray.errors import RunError
+from dwray.errors import RunError, one_line
 from dwray.paths import RunPaths
 from dwray.results.mirror import Mirror
 from dwray.results.schema import EPOCHS, LATER, SCHEMA_VERSION, TIMINGS, TRIALS, to_table
+from dwray.results.sound import fault_of_table
 from dwray.storage import write_atomically
 
 PASS_KIND = ("batch_size", "set", "loader", "batch_statistics", "notebook_loader", "mode")
@@ -22,6 +23,9 @@ PASS_KIND = ("batch_size", "set", "loader", "batch_statistics", "notebook_loader
 ENDS = ("completed", "diverged", "failed")
 """Statuses of a trial that will not go on."""
 
+COPY_AGAIN = "copy it again from where the run was made, or sweep again"
+"""What mends a file that is damaged."""
+
 PACK_ROWS = 4096
 """Rows of epochs that are packed at a time."""
 
@@ -29,7 +33,7 @@ PACK_ROWS = 4096
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table atomically."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
+    pq.write_table(table, sink, write_page_checksum=True)
     write_atomically(path, sink.getvalue())
 
 
@@ -41,20 +45,19 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         schema: If given, the columns that the table must have, with their types.
 
     Raises:
-        RunError: The file is missing, truncated, of a later schema version, or lacks a column.
+        RunError: The file is missing, damaged, of another schema version, lacks a column, or holds what no run writes.
     """
     try:
-        with pq.ParquetFile(
-            path
-        ) as file:  # read_table would import the datasets, and take folders named a=b for columns
+        # read_table would import the datasets, and take folders named a=b for columns
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
     except FileNotFoundError as error:
         raise RunError(f"{path}: there is no such file; is {path.parent} the folder of a run?") from error
-    except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: column names that are no text
+        raise RunError(f"{path}: cannot be read as Parquet ({one_line(error)}); {COPY_AGAIN}") from error
     if schema is None:
         return table
-    version = (table.schema.metadata or {}).get(b"schema_version", b"").decode()
+    version = (table.schema.metadata or {}).get(b"schema_version", b"").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
         raise RunError(
             f"{path}: has schema version {version or 'none'}, this dwray ({dwray.__version__}) "
@@ -63,9 +66,13 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     for field in schema:
         if field.name not in table.schema.names and LATER.encode() in (field.metadata or {}):
             table = table.append_column(field, pa.nulls(len(table), field.type))
-        if field.name not in table.schema.names or table.schema.field(field.name).type != field.type:
-            raise RunError(f"{path}: has no column {field.name!r} of type {field.type}")
-    return table.select(schema.names)
+        index = table.schema.get_field_index(field.name)  # -1 if there is none, or more than one
+        if index < 0 or table.schema.field(index).type != field.type:
+            raise RunError(f"{path}: has no column {field.name!r} of type {field.type}; {COPY_AGAIN}")
+    table = table.select(schema.names)
+    if fault := fault_of_table(table, schema):
+        raise RunError(f"{path}: {fault}; {COPY_AGAIN}")
+    return table
 
 
 class EpochLog:

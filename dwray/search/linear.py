@@ -24,7 +24,12 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration to evaluate: ``number`` is its name to :meth:`LinearSearch.tell`, ``axis`` what it varies."""
+    """A configuration to evaluate: ``number`` is its name to :meth:`LinearSearch.tell`, ``axis`` what it varies.
+
+    Example:
+        >>> LinearSearch({"lr": [0.1, 1.0]}).ask()
+        Candidate(number=0, config={'lr': 0.1}, axis='lr', axis_pass=1)
+    """
 
     number: int
     config: Config
@@ -73,6 +78,11 @@ class _Progress:
 class LinearSearch:
     """One line of search: ask for candidates, tell their scores, until it is finished.
 
+    It knows no Ray: whoever asks decides where and when a candidate is evaluated. For Ray Tune there is
+    ``dwray.LinearSearch``, which is made of these.
+
+    Source: section 4.1 of the paper names the linear search and leaves open what the head of this module settles.
+
     Args:
         axes: The values of each axis, in the order in which the axes are taken.
         start: The first incumbent. An axis that it leaves out starts at its first value; a value that its axis does
@@ -82,6 +92,16 @@ class LinearSearch:
 
     Raises:
         ValueError: No axis, an axis without values or with a value twice, a mode or number of passes out of range.
+
+    Example:
+        >>> search = LinearSearch({"lr": [0.01, 0.1], "depth": [2, 4]}, start={"depth": 4}, mode="min")
+        >>> while not search.finished:
+        ...     candidate = search.ask()  # None: others must be told first; not here, where each is told at once
+        ...     search.tell(candidate.number, abs(candidate.config["lr"] - 0.1) + candidate.config["depth"])
+        >>> search.best
+        ({'lr': 0.1, 'depth': 2}, 2.0)
+        >>> search.max_evaluations  # of 4 configurations
+        3
     """
 
     def __init__(
@@ -135,7 +155,11 @@ class LinearSearch:
         return None if score is None else (dict(self._progress.incumbent), score)
 
     def candidate(self, number: int) -> Candidate:
-        """A candidate that was asked for."""
+        """A candidate that was asked for.
+
+        Raises:
+            IndexError: There is none of this number.
+        """
         return self._progress.evaluations[number].candidate
 
     def is_told(self, number: int) -> bool:
@@ -143,7 +167,13 @@ class LinearSearch:
         return self._progress.evaluations[number].done
 
     def ask(self) -> Candidate | None:
-        """The next candidate; None at a barrier (candidates are still running) or when the search is finished."""
+        """The next candidate; None at a barrier (candidates are still running) or when the search is finished.
+
+        Example:
+            >>> search = LinearSearch({"lr": [0.1, 1.0], "depth": [2, 4]})
+            >>> [search.ask().config, search.ask().config, search.ask()]
+            [{'lr': 0.1, 'depth': 2}, {'lr': 1.0, 'depth': 2}, None]
+        """
         progress = self._progress
         if progress.asked == len(progress.evaluations):
             return None
@@ -155,6 +185,12 @@ class LinearSearch:
 
         Raises:
             ValueError: Nobody asked for this candidate, or its score is known.
+
+        Example:
+            >>> search = LinearSearch({"lr": [0.1]})
+            >>> search.tell(search.ask().number, 97.5)
+            >>> search.best
+            ({'lr': 0.1}, 97.5)
         """
         progress, evaluations = self._progress, self._progress.evaluations
         if not 0 <= number < progress.asked:
@@ -222,7 +258,15 @@ class LinearSearch:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up the state of a search with the same axes, start, mode and passes."""
+        """Take up the state of a search with the same axes, start, mode and passes.
+
+        Example:
+            >>> search, other = LinearSearch({"lr": [0.1, 1.0]}), LinearSearch({"lr": [0.1, 1.0]})
+            >>> search.tell(search.ask().number, 97.5)
+            >>> other.restore(search.state())
+            >>> other.best
+            ({'lr': 0.1}, 97.5)
+        """
         self._progress = _Progress(
             incumbent=dict(state["incumbent"]),
             axis=state["axis"],

@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.result import TIME_THIS_ITER_S, TRAINING_ITERATION
 
 from dwray.results.one_device import MOVED
-from dwray.results.progress import Listener, Notice, StageProgress, TrialProgress
+from dwray.results.progress import Capacity, Event, Listener, Notice, TrialProgress
 from dwray.results.schema import EPOCHS
 from dwray.results.store import PASS_KIND, RunStore
 from dwray.tune.trainables import KEY
@@ -26,11 +26,14 @@ FLUSH_SECONDS = 2.0
 FLUSH_SHARE = 0.05
 """The most of the driver's time that they may take: each file is written whole, which takes longer as a run grows."""
 
+CAPACITY_SECONDS = 10.0
+"""So often the cluster is asked what it has: nodes come and go."""
+
 PACE_ITERATIONS = 1000
 """A trial's pace is the median over its last so many results."""
 
 
-def print_line(progress: TrialProgress | StageProgress | Notice) -> None:
+def print_line(progress: Event) -> None:
     """The listener of those who have none: a plain line on standard output."""
     if isinstance(progress, Notice):
         print(progress.text, flush=True)
@@ -68,6 +71,7 @@ def summary_of_failure(text: str) -> str:
 class _Clock:
     started: float
     iteration_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_ITERATIONS))
+    best_accuracy_percent: float | None = None
 
 
 class TimingReporter(Callback):  # type: ignore[misc]
@@ -80,11 +84,23 @@ class TimingReporter(Callback):  # type: ignore[misc]
         listener: Called in the driver with a :class:`~dwray.results.progress.TrialProgress` at a trial's start, at each
             result and at its end; by default it prints a line.
         varies: What distinguishes a trial among its neighbours, as text; by default its name says it all.
+        settings: What a search has chosen for a trial, as text.
         loss: Key of the loss in a result.
         accuracy: Key of the accuracy in a result, in percent.
+        validation_loss: Key of the validation loss in a result.
         images_per_second: Key of the throughput in a result.
         iteration: Key of how far a trial is; where a result lacks it, Tune's count of results since the trial's (last)
             start is taken.
+
+    Example:
+        >>> from ray import tune
+        >>> import dwray
+        >>> told = []
+        >>> callbacks = [dwray.TimingReporter(told.append, accuracy="top1_percent")]
+        >>> config = tune.RunConfig(callbacks=callbacks)
+
+        After ``tune.Tuner(trainable, run_config=config).fit()`` each element of ``told`` has a trial's ``name``,
+        ``status``, ``seconds`` since its start, ``seconds_per_iteration`` and ``seconds_left``.
     """
 
     def __init__(
@@ -92,15 +108,22 @@ class TimingReporter(Callback):  # type: ignore[misc]
         listener: Listener = print_line,
         *,
         varies: Callable[[Trial], str] = lambda _: "",
+        settings: Callable[[Trial], str] = lambda _: "",
         loss: str = "train_loss",
         accuracy: str = "validation_accuracy_percent",
+        validation_loss: str = "validation_loss",
         images_per_second: str = "images_per_second",
         iteration: str = TRAINING_ITERATION,
     ) -> None:
         self._listener = listener
         self._iteration = iteration
-        self._varies = varies
-        self._keys = {"loss": loss, "accuracy_percent": accuracy, "images_per_second": images_per_second}
+        self._varies, self._settings = varies, settings
+        self._keys = {
+            "loss": loss,
+            "accuracy_percent": accuracy,
+            "validation_loss": validation_loss,
+            "images_per_second": images_per_second,
+        }
         self._clocks: dict[str, _Clock] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,6 +141,8 @@ class TimingReporter(Callback):  # type: ignore[misc]
         """A trial reports."""
         clock = self._clocks.setdefault(trial.trial_id, _Clock(time.monotonic()))
         clock.iteration_seconds.append(result[TIME_THIS_ITER_S])
+        scores = (clock.best_accuracy_percent, result.get(self._keys["accuracy_percent"]))
+        clock.best_accuracy_percent = max((score for score in scores if score is not None), default=None)
         self._tell(trial, "running", result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -148,15 +173,45 @@ class TimingReporter(Callback):  # type: ignore[misc]
                 status=status,
                 contender=str(trial.config.get("contender", "")),
                 varies=self._varies(trial),
+                settings=self._settings(trial),
                 iteration=done,
                 iterations=planned,
                 seconds_per_iteration=pace,
                 seconds_left=left,
                 seconds=time.monotonic() - clock.started if clock else None,
+                best_accuracy_percent=clock.best_accuracy_percent if clock else None,
                 error=error,
                 **{name: result.get(key) for name, key in self._keys.items()},
             )
         )
+
+
+class CapacityReporter(Callback):  # type: ignore[misc]
+    """Tells a listener what the cluster has for the trials of a stage: as it begins, and when that has changed.
+
+    Args:
+        listen: Is told.
+        measure: Asks the cluster.
+    """
+
+    def __init__(self, listen: Callable[[Capacity], None], measure: Callable[[], Capacity]) -> None:
+        self._listen, self._measure = listen, measure
+        self._told: Capacity | None = None
+        self._next = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles callbacks: all of this belongs to the driver and stays behind."""
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune goes round once more."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + CAPACITY_SECONDS
+        found = self._measure()
+        if found != self._told:
+            self._told = found
+            self._listen(found)
 
 
 def key_of(trial: Trial) -> str:

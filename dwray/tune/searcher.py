@@ -21,19 +21,11 @@ class LinearSearch(Searcher):  # type: ignore[misc]
     trial that fails, or whose last result lacks the metric or has it NaN or infinite, loses. The score of a trial is
     the metric in its last result. The state is saved and restored with Tune's experiment checkpoints.
 
-    Several searches, called lines, can advance in one experiment, so that the barrier of one leaves no slot idle::
-
-        search = LinearSearch(
-            axes={"lr": [0.01, 0.1], "batch_size": [64, 256]},
-            start={"lr": 0.01},
-            lines={"small": {"width": 0.5}, "large": {"width": 1.0}},
-            metric="accuracy",
-            mode="max",
-        )
-        tune.Tuner(trainable, tune_config=tune.TuneConfig(search_alg=search, num_samples=search.max_trials)).fit()
-        search.best("small")  # ({"width": 0.5, "lr": 0.1, "batch_size": 64}, 0.93)
+    Several searches, called lines, can advance in one experiment, so that the barrier of one leaves no slot idle.
 
     Tune runs ``num_samples`` trials at most, and 1 unless told otherwise: give it ``max_trials``, or -1.
+
+    Source: section 4.1 of the paper names the linear search; :mod:`dwray.search.linear` says what that leaves open.
 
     Args:
         axes: The values of each axis, in the order in which the axes are taken.
@@ -45,6 +37,27 @@ class LinearSearch(Searcher):  # type: ignore[misc]
 
     Raises:
         ValueError: No axis, an axis without values or with a value twice, a mode or number of passes out of range.
+
+    Example:
+        >>> from ray import tune
+        >>> import dwray
+        >>> search = dwray.LinearSearch(
+        ...     axes={"lr": [0.01, 0.1], "batch_size": [64, 256]},
+        ...     start={"lr": 0.01},
+        ...     lines={"small": {"width": 0.5}, "large": {"width": 1.0}},
+        ...     metric="accuracy",
+        ...     mode="max",
+        ... )
+        >>> search.max_trials  # three of each line: a configuration is never tried twice
+        6
+        >>> config = tune.TuneConfig(search_alg=search, num_samples=search.max_trials)
+
+        ``tune.Tuner(trainable, tune_config=config).fit()`` runs it, and ``search.best("small")`` is then the winner of
+        a line with its score. By hand:
+
+        >>> search.suggest("a trial")
+        {'lr': 0.01, 'batch_size': 64, 'width': 0.5}
+        >>> search.on_trial_complete("a trial", {"accuracy": 0.93})
     """
 
     def __init__(

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from dwray.errors import RunError
-from dwray.results.progress import Listener
+from dwray.results.progress import Capacity, Listener, Work
+from dwray.results.run_standing import noted_capacity
 from dwray.results.store import RunStore
 from dwray.results.table import Row
-from dwray.tune.callbacks import RecordWriter, TimingReporter
+from dwray.tune.callbacks import CapacityReporter, RecordWriter, TimingReporter
+from dwray.tune.capacity import measure
 from dwray.tune.cluster import nodes
 from dwray.tune.experiment import make_tuner
 from dwray.tune.resuming import Resuming
@@ -34,9 +37,14 @@ class Stage:
     ended: Mapping[str, float | None]
     """Trials that are not to be run again, by key, with their scores; see :class:`~dwray.tune.resuming.Resuming`."""
     trials: int
+    """At most; -1 is no limit."""
+    work: tuple[Work, ...]
+    """The same, by contender."""
     resources: Mapping[str, float]
     varies: Callable[[Trial], str]
     describe: Callable[[Trial], Row]
+    settings: Callable[[Trial], str] = lambda _: ""
+    """Of a search: what it has chosen for a trial."""
     exclusive: bool = False
     """One trial at a time."""
 
@@ -72,6 +80,11 @@ def run_stage(
         contender = trial.config.get("contender")
         return f"{contender} {stage.varies(trial)}" if contender else stage.varies(trial)
 
+    def tell_capacity(found: Capacity) -> None:
+        # Beside the records, too, for who asks elsewhere how the run stands.
+        store.identity = {**store.identity, **noted_capacity(stage.name, found)}
+        listen(found)
+
     records = RecordWriter(store, describe, listen)
     # What Tune writes is needed by nobody: the records are the run's memory, and trials save their states themselves.
     with _signals_as_they_are(), tempfile.TemporaryDirectory(prefix="dwray-tune-") as folder:
@@ -84,7 +97,8 @@ def run_stage(
             resources=stage.resources,
             callbacks=[
                 records,
-                TimingReporter(listen, varies=stage.varies, iteration="epoch"),
+                TimingReporter(listen, varies=stage.varies, settings=stage.settings, iteration="epoch"),
+                CapacityReporter(tell_capacity, partial(measure, stage.resources, exclusive=stage.exclusive)),
                 WaitingNotice(listen, stage.resources, nodes),
             ],
             retries=retries,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,13 @@ from dwray.core.config import (
 from dwray.core.data import ImageData, split
 from dwray.core.savepoints import SavedStates
 from dwray.errors import DataError, RunError
-from dwray.results.progress import Listener, Notice, StageProgress
+from dwray.results.progress import Listener, Notice, StageProgress, TrialProgress, Work
+from dwray.results.records import Records
+from dwray.results.run_standing import trial_progress
 from dwray.results.store import ENDS, RunStore
 from dwray.results.table import Row
-from dwray.search.plan import pass_kinds, plan, search_epochs, training_protocols
+from dwray.search.plan import pass_kinds, search_epochs, training_protocols
+from dwray.search.work import workloads
 from dwray.spec import SweepSpec
 from dwray.storage import Storage, write_atomically
 from dwray.tune.cluster import check_shared, nodes, wait_for_workers
@@ -63,7 +66,7 @@ class Sweep:
         self.spec, self.data, self.store, self.states = spec, data, store, states
         self.listen, self.verbose = listen, verbose
         self._told: set[str] = set()
-        self.planned = {stage.stage: stage.trials for stage in plan(spec)}
+        self.workloads = workloads(spec)
         shape = (data.train.pixels.shape[3], *data.train.pixels.shape[1:3])
         self.columns = {contender: self._network_columns(contender, shape) for contender in spec.networks}
         splits = {
@@ -160,9 +163,11 @@ class Sweep:
                     if row["status"] in ENDS
                 },
                 trials=searcher.max_trials,
+                work=self._work("search"),
                 resources=self.placement.search,
                 varies=varies,
                 describe=describe,
+                settings=lambda trial: ", ".join(f"{axis} {trial.config[axis]}" for axis in spec.search.axes),
             ),
             found,
         )
@@ -213,6 +218,7 @@ class Sweep:
                 searcher=FixedTrials(configs),
                 ended=done,
                 trials=len(configs),
+                work=self._work("train", winners),
                 resources=self.placement.train,
                 varies=varies,
                 describe=lambda trial: {},
@@ -292,6 +298,7 @@ class Sweep:
                 searcher=FixedTrials(configs),
                 ended=self._done("time"),
                 trials=len(configs),
+                work=self._work("time"),
                 resources=self.placement.time,
                 varies=varies,
                 describe=lambda trial: {"batch_size": trial.config["batch_size"]},
@@ -327,8 +334,15 @@ class Sweep:
 
     def _run(self, stage: Stage, found: Callable[[], tuple[str, ...]] = tuple) -> None:
         began = time.monotonic()
-        planned = self.planned[stage.name]
-        self.listen(StageProgress(stage.name, None if planned is None else planned - len(stage.ended)))
+        self.listen(
+            StageProgress(
+                stage.name,
+                planned_trials=None if stage.trials < 0 else stage.trials,
+                work=stage.work,
+                earlier=self._earlier(stage),
+                metric=self.spec.search.metric,
+            )
+        )
         run_stage(
             stage,
             self.store,
@@ -340,6 +354,19 @@ class Sweep:
         notes = found()
         self.store.flush()
         self.listen(StageProgress(stage.name, ended=True, seconds=time.monotonic() - began, notes=notes))
+
+    def _work(self, stage: str, contenders: Container[str] | None = None) -> tuple[Work, ...]:
+        """What a stage plans, for all contenders or for some."""
+        planned = self.workloads[stage].items()
+        return tuple(Work(name, *work) for name, work in planned if contenders is None or name in contenders)
+
+    def _earlier(self, stage: Stage) -> tuple[TrialProgress, ...]:
+        """The trials of a stage that ended under an earlier driver, from the records that it left."""
+        if not stage.ended:
+            return ()
+        records = Records.read(self.store.paths)
+        rows = [row for row in records.of_stage(stage.name) if row["trial_id"] in stage.ended]
+        return tuple(trial_progress(records, row, tuple(self.spec.search.axes)) for row in rows)
 
     def _describe(self, stage: Stage, trial: Trial) -> Row:
         """The columns of a trial's row that are known when it starts."""

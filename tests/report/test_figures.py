@@ -30,7 +30,8 @@ def layers(figure: Figure) -> dict[str, list[dict[str, Any]]]:
     spec = figure.chart.to_dict()
     for layer in spec["layer"]:
         rows = spec["datasets"][layer.get("data", spec.get("data"))["name"]]
-        found.setdefault(rows[0].get("line", layer["mark"]["type"]), []).extend(rows)
+        kind = layer["mark"]["type"]
+        found.setdefault(rows[0]["line"] if kind == "line" else kind, []).extend(rows)
     return found
 
 

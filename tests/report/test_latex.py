@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from records import make_run
 from trained import Training, trained_run
 
-from dwray.report.documents import write_report
-from dwray.report.latex import LONG, escape, latex, latex_table
-from dwray.results.records import Records
+from dwray.report.content import document_of
+from dwray.report.document import Document, Listing, Section
+from dwray.report.documents import read_run, write_report
+from dwray.report.formats import tables_of
+from dwray.report.latex import LONG, escape, latex, latex_listing, latex_table
+from dwray.report.markdown import MOST_ROWS, shortened
 from dwray.results.table import Column, Table
 
 TEXT, REAL = pa.string(), pa.float64()
@@ -136,13 +139,31 @@ def test_signs_are_escaped(text: str, code: str) -> None:
 
 def test_the_document_holds_every_table_and_names_what_failed(tmp_path: Path) -> None:
     paths = make_run(tmp_path)
-    records, tables = write_report(paths)
+    write_report(paths)
+    document = document_of(read_run(paths))
     code = paths.latex.read_text()
-    assert code == latex(records, tables, [])
+    assert code == latex(document)
     assert_well_formed(code)
+    tables = list(tables_of(document))
+    assert {"accuracy", "trials"} <= {each.name for each in tables}
     for each in tables:
         assert latex_table(each) in code
-    assert r"\item train: B seed=0: \texttt{RuntimeError: {[}bold]out of \textbar{} memory" in code
+    assert "train & B & - & 0 & failed" in code
+    assert r"RuntimeError: {[}bold]out of \textbar{} memory" in code
+
+
+def test_a_listing_stands_line_by_line_as_it_is() -> None:
+    code = latex_listing(Listing("The file", "a_b:\n  - 1\n\nc: {}"))
+    assert code.splitlines()[2:] == [r"a\_b:\par", r"~~- 1\par", r"\strut\par", r"c: \{\}\par", r"\endgroup"]
+
+
+def test_of_a_long_table_the_first_rows_are_set_and_the_others_counted() -> None:
+    rows = [str(number) for number in range(MOST_ROWS + 7)]
+    short = shortened(table(rows, notes=("said",)))
+    assert [row["text"] for row in short.rows] == rows[:MOST_ROWS]
+    assert short.notes[0].startswith("7 more rows")
+    assert short.notes[1:] == ("said",)
+    assert shortened(table(rows[:MOST_ROWS])) == table(rows[:MOST_ROWS])
 
 
 def test_the_papers_figures_keep_their_numbers(tmp_path: Path) -> None:
@@ -175,9 +196,10 @@ def test_the_report_compiles(tmp_path: Path) -> None:
 @needs_tex
 def test_every_sign_and_every_shape_of_table_compiles(tmp_path: Path) -> None:
     signs = "".join(map(chr, [*range(0x20, 0x180), *range(0x2010, 0x2040), *range(0x2070, 0x20D0), 0x2212, 0x2265]))
-    records = Records.read(make_run(tmp_path))
     awkward = ["[1]", "*", "x" * 60, signs, *(character * 2 for character in signs)]
     tables = [table(awkward), table(awkward[:4], title="Shorter", notes=(signs, "[1] note")), table([])]
-    (tmp_path / "signs.tex").write_text(latex(records, tables, []), encoding="utf-8")
+    section = Section("signs", signs, paragraphs=(signs,), tables=tables, listings=(Listing(signs, f"  {signs}"),))
+    document = Document(signs, signs, signs, (signs,), (section,))
+    (tmp_path / "signs.tex").write_text(latex(document), encoding="utf-8")
     said = compile_document(tmp_path, "signs")
     assert "Missing character" not in said

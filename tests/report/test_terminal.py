@@ -12,7 +12,8 @@ from records import make_run
 from rich.cells import cell_len
 from rich.console import Console
 
-from dwray.report.terminal import print_table, print_tables
+from dwray.report.terminal import print_answer, print_places, print_table, print_tables
+from dwray.results.answer import answer
 from dwray.results.records import Records
 from dwray.results.table import Column, Table
 from dwray.results.tables import make_tables
@@ -142,3 +143,20 @@ def test_a_note_of_several_tables_is_read_once_and_a_footnote_below_each() -> No
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
     assert (printed.count("A note."), printed.count("[1] A footnote."), printed.count("Another.")) == (1, 2, 1)
+
+
+def test_the_answer_is_a_paragraph_a_sentence_and_no_markup(tmp_path: Path) -> None:
+    records = Records.read(make_run(tmp_path))
+    console = Console(file=io.StringIO(), width=80)
+    print_answer(console, answer(records))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines).split() == " ".join(answer(records)).split()
+
+
+def test_each_place_is_a_line_that_can_be_copied_whole() -> None:
+    console = Console(file=io.StringIO(), width=20)
+    print_places(console, {"report": "/a/long/path/[of]/a/report.html", "kept in": None, "W&B": "there"})
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == ["", "report: /a/long/path/[of]/a/report.html", "W&B:    there"]

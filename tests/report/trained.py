@@ -13,7 +13,7 @@ from dwray.results.store import RunStore
 
 @dataclass(frozen=True)
 class Training:
-    """One training; its validation accuracies are ten times its losses, in percent."""
+    """One training; its validation accuracies are ten times its losses, in percent, where that is one."""
 
     contender: str
     seed: int
@@ -73,7 +73,7 @@ def trained_run(
                     "seed": training.seed,
                     "epoch": epoch,
                     "train_loss": loss,
-                    "validation_accuracy_percent": None if loss is None else 10 * loss,
+                    "validation_accuracy_percent": 10 * loss if loss is not None and 0 <= loss <= 10 else None,
                     "train_seconds": 1.0,
                     "data_seconds": 0.25,
                     "step_seconds": 0.75,

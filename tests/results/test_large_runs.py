@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records import identity
 
 from dwray.paths import RunPaths
 from dwray.results.epochs import Epochs
@@ -85,7 +86,7 @@ def test_the_log_keeps_the_last_row_of_each_epoch_whatever_was_packed_before(
 
 
 def test_a_store_needs_little_memory_for_the_epochs_of_trials_that_have_ended(tmp_path: Path) -> None:
-    store = RunStore(RunPaths.create(tmp_path, "x"), {"contenders": "[]"})
+    store = RunStore(RunPaths.create(tmp_path, "x"), identity("x", ["A"]))
     columns = [field.name for field in EPOCHS if pa.types.is_floating(field.type)]
     rows = 4 * PACK_ROWS
     tracemalloc.start()

@@ -46,7 +46,7 @@ def test_pandas_and_anybody_else_can_read_it(tmp_path: Path) -> None:
 
 
 def test_a_later_row_of_the_same_epoch_replaces_the_earlier_one(tmp_path: Path) -> None:
-    store = RunStore(RunPaths.create(tmp_path, "x"), {"contenders": "[]"})
+    store = RunStore(RunPaths.create(tmp_path, "x"), identity("x", ["A"]))
     for loss in (2.0, 1.0):
         store.add_epoch({"trial_id": "t", "epoch": 1, "train_loss": loss})
     store.flush()
@@ -54,7 +54,7 @@ def test_a_later_row_of_the_same_epoch_replaces_the_earlier_one(tmp_path: Path) 
 
 
 def test_what_still_runs_at_the_end_is_marked_interrupted(tmp_path: Path) -> None:
-    store = RunStore(RunPaths.create(tmp_path, "x"), {"contenders": "[]"})
+    store = RunStore(RunPaths.create(tmp_path, "x"), identity("x", ["A"]))
     store.update_trial("a", stage="train", status="running")
     store.update_trial("b", stage="train", status="completed")
     store.end()

@@ -1,0 +1,223 @@
+"""``dwray show``: one trial of a run."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dwray.cli.complete import complete_run
+from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
+from dwray.cli.runs import find_run
+from dwray.cli.status import finite
+from dwray.errors import EXIT_USAGE, RunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dwray.results.records import Records
+
+MOST_NAMED = 8
+"""So many trials are named that a user may have meant."""
+MOST_BARS = 40
+"""A curve is at most so wide."""
+CURVES = {
+    "validation_accuracy_percent": ("validation accuracy %", ".2f"),
+    "validation_loss": ("validation loss", ".4f"),
+    "train_accuracy_percent": ("training accuracy %", ".2f"),
+    "train_loss": ("training loss", ".4f"),
+    "learning_rate": ("learning rate", ".3g"),
+}
+RESULTS = {
+    "validation_accuracy_percent": "validation",
+    "test_accuracy_percent": "test",
+    "batch_statistics_test_accuracy_percent": "test with the statistics of each batch",
+    "train_set_accuracy_percent": "training images",
+}
+
+
+class AmbiguousTrialError(RunError):
+    """Several trials may be meant."""
+
+    exit_code = EXIT_USAGE
+
+
+@click.command(epilog=EPILOG)
+@click.argument("run", shell_complete=complete_run)
+@click.argument("trial")
+@RUNS_DIR
+@JSON
+def show(run: str, trial: str, runs_dir: Path, as_json: bool) -> None:
+    """One TRIAL of RUN: its config, what became of it, its curves and its error.
+
+    TRIAL is a trial's id or its name, or what begins or is part of one and of no other. RUN is the folder of a run,
+    SWEEP/RUN-ID, the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
+    """
+    from rich.console import Console
+
+    from dwray.results.records import Records
+
+    records = Records.read(find_run(run, runs_dir).paths)
+    row = find_trial(records.trials, trial)
+    if as_json:
+        epochs = [dict(epoch) for epoch in records.epochs_of(row)]
+        print_json(finite({**row, "curve": epochs, "passes": _passes(records, row)}))
+        return
+    _print(Console(), records, row)
+
+
+def find_trial(rows: Sequence[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
+    """The trial that a user means: by its id or name, by what either begins with, or by any part of them.
+
+    Args:
+        rows: Of trials.parquet.
+        wanted: As the user gave it.
+
+    Raises:
+        AmbiguousTrialError: Several may be meant.
+        RunError: There is none.
+    """
+    ways: list[Callable[[str], bool]] = [
+        lambda name: name == wanted,
+        lambda name: name.startswith(wanted),
+        lambda name: wanted.lower() in name.lower(),
+    ]
+    for fits in ways:
+        found = [row for row in rows if any(fits(name) for name in _names(row))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            named = [f"{row['trial_id']} ({row['stage']}: {row['trial']})" for row in found[:MOST_NAMED]]
+            more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+            raise AmbiguousTrialError(f"{wanted!r} may be any of {len(found)} trials: {', '.join(named)}{more}")
+    close = difflib.get_close_matches(wanted, [row["trial"] for row in rows], n=MOST_NAMED, cutoff=0.3)
+    meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise RunError(f"there is no trial {wanted!r} among {len(rows)}{meant}")
+
+
+def _names(row: Mapping[str, Any]) -> Iterable[str]:
+    """What a trial is called: its names alone, and with its stage."""
+    return row["trial_id"], row["trial"], f"{row['stage']}: {row['trial']}"
+
+
+def _print(console: "Console", records: "Records", row: Mapping[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from dwray.report.live import STYLES
+
+    said = {"config": _config(row), "status": _status(row), "ran on": _place(row), "accuracy": _accuracy(row)}
+    console.print(
+        Text.assemble(
+            (f"{row['stage']}: {row['trial']}", "bold"),
+            f" ({row['trial_id']}): ",
+            (row["status"], STYLES.get(row["status"], "")),
+        )
+    )
+    lines = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    lines.add_column(no_wrap=True, style="dim")
+    lines.add_column(overflow="fold")
+    for name, text in said.items():
+        if text:
+            lines.add_row(name, Text(text))
+    console.print(lines)
+    _print_curves(console, records, row)
+    if row["error"]:
+        tries = row["failures"]
+        console.print(f"\nfailed {tries} time{'s' * (tries != 1)}, last with:", style="bold red", highlight=False)
+        console.print(row["error"], soft_wrap=True, markup=False, highlight=False)
+
+
+def _config(row: Mapping[str, Any]) -> str:
+    """What was asked for: the network and its training."""
+    from dwray.core.config import TRAINING_SWITCHES
+
+    settings = (
+        *(
+            "network",
+            "width",
+            "dataset",
+            "axis",
+            "seed",
+            "epochs",
+            "batch_size",
+            "initial_lr",
+            "lr_decay",
+            "weight_decay",
+        ),
+        *("momentum", "nesterov", "crop_padding", "flip", "precision", "memory_format", "compile", *TRAINING_SWITCHES),
+    )
+    return ", ".join(f"{name} {_plain(row[name])}" for name in settings if row[name] is not None)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _status(row: Mapping[str, Any]) -> str:
+    from dwray.report.live import duration
+
+    epochs = f", {row['epochs_done']} of {row['epochs']} epochs" if row["epochs_done"] is not None else ""
+    spent = f", {duration(row['seconds'])}" if row["seconds"] is not None else ""
+    times = [row[name] for name in ("started_at", "ended_at") if row[name] is not None]
+    when = " to ".join(f"{each:%Y-%m-%d %H:%M:%S}" for each in times)
+    return f"{row['status']}{epochs}{spent}" + (f", {when} UTC" if when else "")
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    threads = f"{row['threads']} thread{'s' * (row['threads'] != 1)}" if row["threads"] is not None else None
+    return ", ".join(filter(None, (row["device"], threads, row["host"])))
+
+
+def _accuracy(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{text} {row[name]:.2f}%" for name, text in RESULTS.items() if row[name] is not None)
+
+
+def _passes(records: "Records", row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The timed passes of a timing."""
+    return [dict(each) for each in records.timings if each["trial_id"] == row["trial_id"]]
+
+
+def _curves(records: "Records", row: Mapping[str, Any]) -> dict[str, tuple[list[float | None], str]]:
+    """By name, the values and their form: of a training by epoch, of a timing by pass."""
+    epochs = records.epochs_of(row)
+    if len(epochs):
+        return {label: (epochs.column(name), form) for name, (label, form) in CURVES.items()}
+    by_contender: dict[str, tuple[list[float | None], str]] = {}
+    for each in sorted(_passes(records, row), key=lambda each: each["pass_number"]):
+        by_contender.setdefault(f"{each['contender']} s", ([], ".4g"))[0].append(each["seconds"])
+    return by_contender
+
+
+def _print_curves(console: "Console", records: "Records", row: Mapping[str, Any]) -> None:
+    import math
+
+    from rich.table import Table
+
+    from dwray.report.sparkline import sparkline
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    of = "epochs" if row["stage"] != "time" else "passes"
+    curves = {
+        name: (values, form)
+        for name, (values, form) in _curves(records, row).items()
+        if any(value is not None and math.isfinite(value) for value in values)
+    }
+    if not curves:
+        return
+    count = max(len(values) for values, _ in curves.values())
+    for heading in ("", f"{count} {of}"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("least", "most", "last"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    room = min(MOST_BARS, console.width - 2 - max(map(len, curves)) - 3 * 11)
+    for name, (values, form) in curves.items():
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        last = format(values[-1], form) if values[-1] is not None else "-"
+        bars = sparkline(values, max(8, room), ascii_only=console.options.ascii_only)
+        table.add_row(name, bars, format(min(known), form), format(max(known), form), last)
+    console.print()
+    console.print(table)

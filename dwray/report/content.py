@@ -1,0 +1,237 @@
+"""What a report says of a run, or of several, and in which order: a :class:`~dwray.report.document.Document`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dwray.paths import RunPaths
+from dwray.report.document import Document, Listing, Section
+from dwray.report.figures import figures
+from dwray.report.heading import provenance, subtitle, title
+from dwray.report.roofline_figure import roofline_figure
+from dwray.report.search_figures import search_figure
+from dwray.report.timing_figures import timing_figures
+from dwray.results.answer import accuracy_finding, answer, training_time_finding
+from dwray.results.crossings import crossings_table
+from dwray.results.records import Records
+from dwray.results.search_path import SearchSettings, search_table
+from dwray.results.several import NamedRun, notes_on_several, several_tables
+from dwray.results.table import Table
+from dwray.results.trials import trials_table
+
+REPRODUCE = "dwray sweep sweep.yaml"
+
+_PLACES = {
+    "parameters": "paper-tables",
+    "accuracy": "paper-tables",
+    "training_time": "paper-tables",
+    "test_time": "paper-tables",
+    "settings": "linear-search",
+    "test_time_by_mode": "timing",
+    "roofline": "limits",
+    "verdicts": "claims",
+}
+"""The section of each table of a run; one that is new stands with the verdicts, behind them.
+
+The names of sections, tables and figures are anchors of one page: no two are the same.
+"""
+
+MOST_SEARCHED = 50
+"""A search of more values than this is a table to sort and filter; of fewer, one to read."""
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """A run and what is said of it: its files, its records, and the tables made of those."""
+
+    paths: RunPaths
+    records: Records
+    tables: Sequence[Table]
+
+
+def document_of(run: ReportedRun) -> Document:
+    """The report of one run."""
+    records = run.records
+    return Document(title(records), subtitle(records), provenance(records), answer(records), _sections(run))
+
+
+def document_of_several(runs: Sequence[ReportedRun]) -> Document:
+    """The report of several runs: side by side first, and then each with all its parts."""
+    named = [NamedRun(name, run.records) for name, run in zip(_names(runs), runs, strict=True)]
+    sections = [Section("several", "The runs side by side", tables=several_tables(named))]
+    for number, (each, run) in enumerate(zip(named, runs, strict=True), start=1):
+        heading = Section(
+            f"run{number}",
+            each.name,
+            paragraphs=(subtitle(run.records), provenance(run.records), *answer(run.records)),
+        )
+        sections += [heading, *(_of_run(section, number, each.name) for section in _sections(run))]
+    return Document(
+        title=f"{len(runs)} runs compared",
+        subtitle=", ".join(each.name for each in named),
+        provenance="; ".join(dict.fromkeys(provenance(run.records) for run in runs)),
+        answer=_answer_of_several(named),
+        sections=sections,
+    )
+
+
+def _names(runs: Sequence[ReportedRun]) -> list[str]:
+    """What runs are called beside each other: sweep and run id; with a number where two are called the same."""
+    names = [f"{title(run.records)}/{run.records.identity.get('run_id', run.paths.run_id)}" for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
+        for index, name in enumerate(names)
+    ]
+
+
+def _answer_of_several(runs: Sequence[NamedRun]) -> list[str]:
+    """What each run shows of accuracy and of training time, and what keeps them from being compared."""
+    accuracies = "; ".join(f"{run.name}: {accuracy_finding(run.records).claim}" for run in runs)
+    times = "; ".join(f"{run.name}: {training_time_finding(run.records).claim}" for run in runs)
+    notes = notes_on_several(runs)
+    return [
+        f"Accuracy on the test set, by run: {accuracies}.",
+        f"Training time, by run: {times}.",
+        " ".join(notes) if notes else "All runs are of one protocol, with the same images, on one kind of device.",
+    ]
+
+
+def _of_run(section: Section, number: int, name: str) -> Section:
+    """A section of one of several runs: its names are its own in the document, and its title says whose it is."""
+    return replace(
+        section,
+        name=f"run{number}-{section.name}",
+        title=f"{name}: {section.title}",
+        tables=[replace(table, name=f"run{number}_{table.name}") for table in section.tables],
+        figures=[replace(figure, name=f"run{number}_{figure.name}") for figure in section.figures],
+    )
+
+
+def _sections(run: ReportedRun) -> list[Section]:
+    """The parts of a run's report, in their order; a part that has nothing to say says so in a line."""
+    records = run.records
+    placed: dict[str, list[Table]] = {}
+    for table in run.tables:
+        placed.setdefault(_PLACES.get(table.name, "claims"), []).append(table)
+
+    def tables(section: str) -> list[Table]:
+        return [table for table in placed.get(section, []) if table.rows]
+
+    sweep = _text(run.paths.sweep)
+    settings = search_settings(sweep)
+    searched = search_table(records, settings)
+    found = search_figure(records, settings)
+    timed = [*tables("timing"), *([each] if (each := crossings_table(records)).rows else [])]
+    times = timing_figures(records)
+    roofline = roofline_figure(records)
+    return [
+        Section("paper-tables", "The paper's tables, measured", tables=placed.get("paper-tables", [])),
+        _section("figures", "Figures", "No training has an epoch yet.", figures=figures(records)),
+        _section(
+            "linear-search",
+            "The linear search",
+            "Nothing was searched: the settings are those of the sweep file.",
+            tables=[*([searched] if searched.rows else []), *tables("linear-search")],
+            figures=[found] if found else [],
+            is_empty=not searched.rows,
+            sortable=len(searched.rows) > MOST_SEARCHED,
+        ),
+        _section("timing", "Timing", "Nothing was timed, and no training has completed.", tables=timed, figures=times),
+        _section(
+            "limits",
+            "The roofline",
+            "No completed training recorded the limits of its device.",
+            tables=tables("limits"),
+            figures=[roofline] if roofline else [],
+        ),
+        _section(
+            "claims",
+            "The paper's claims",
+            "The claims are about ConvNet and DepthwiseConvNet, and this run does not have both.",
+            tables=tables("claims"),
+        ),
+        _trials(records),
+        _reproduction(run, sweep),
+    ]
+
+
+def _section(name: str, title: str, otherwise: str, *, is_empty: bool | None = None, **parts: Any) -> Section:
+    """A section, with a line that says what is missing where it is empty (by default: where it has no parts)."""
+    empty = not any(parts.values()) if is_empty is None else is_empty
+    return Section(name, title, paragraphs=(otherwise,) if empty else (), **parts)
+
+
+def _trials(records: Records) -> Section:
+    failed = len(records.failed)
+    if not records.trials:
+        said = "No trial has begun."
+    elif failed:
+        said = f"{failed:,} of the {len(records.trials):,} trials failed; they stand first, with their errors."
+    else:
+        said = "No trial failed."
+    return Section("all-trials", "Trials", paragraphs=(said,), tables=(trials_table(records),), sortable=True)
+
+
+def _reproduction(run: ReportedRun, sweep: str | None) -> Section:
+    """How to run it again: one command, the file that it takes, and what it ran on."""
+    environment = _text(run.paths.environment)
+    commit = _commit(environment)
+    version = run.records.identity.get("dwray_version", "?")
+    said = [
+        f"One command repeats the run, from the sweep file below ({run.paths.sweep.name}, every default spelled out), "
+        f"with dwray {version}{f' at commit {commit}' if commit else ''}. The same seed gives the same bits only on "
+        "the same processor, with as many threads and the same versions."
+    ]
+    if sweep is None:
+        said.append(f"The sweep file is missing: {run.paths.sweep.name} does not lie beside the records.")
+    if commit and commit.endswith("-dirty"):
+        said.append("The source tree had changes that were not committed: the commit alone is not what ran.")
+    listings = [Listing("The command", REPRODUCE)]
+    listings += [Listing(f"The sweep file, {run.paths.sweep.name}", sweep)] if sweep is not None else []
+    listings += [Listing(f"The environment, {run.paths.environment.name}", environment)] if environment else []
+    return Section("reproduce", "How to reproduce it", paragraphs=said, listings=listings)
+
+
+def _text(path: Path) -> str | None:
+    """A text file beside the records; None where it is not there or is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _commit(environment: str | None) -> str | None:
+    try:
+        found = json.loads(environment or "{}")
+    except ValueError:
+        return None
+    commit = found.get("git_commit") if isinstance(found, dict) else None
+    return commit if isinstance(commit, str) else None
+
+
+def search_settings(sweep: str | None) -> SearchSettings:
+    """What a resolved sweep file says of its search; the defaults where it says nothing that can be read.
+
+    A sweep file of another version of dwray may not be one of this version's: only what is needed is looked at.
+    """
+    try:
+        found = yaml.safe_load(sweep or "")
+    except yaml.YAMLError:
+        found = None
+    read = _mapping(found)
+    search, training = _mapping(read.get("search")), _mapping(read.get("training"))
+    networks = _mapping(read.get("networks"))
+    metric = search.get("metric")
+    return SearchSettings(
+        metric=metric if metric == "validation_loss" else SearchSettings.metric,
+        axes={axis: values for axis, values in _mapping(search.get("axes")).items() if isinstance(values, list)},
+        starts={name: {**training, **_mapping(_mapping(own).get("training"))} for name, own in networks.items()},
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,303 @@
+"use strict";
+
+/* Makes the page's charts, tables and colours respond to its reader. Without it the page is whole, but still. */
+
+(() => {
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const dataOf = (element) => JSON.parse(element.querySelector("script[type='application/json']").textContent);
+
+  /** An element with text and attributes. */
+  function element(tag, text = "", attributes = {}) {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  }
+
+  const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
+
+  // ---- Figures ------------------------------------------------------------------------------------------------
+
+  const ZOOM_STEP = 0.5;
+  const PANEL = 310; // pixels of one panel of a grid, with its axis
+  const mounted = new Set();
+
+  // The figures' colours on a dark page: as light there as they are dark on white.
+  const ON_DARK = {
+    "#0072b2": "#4ba3e3",
+    "#d55e00": "#f08a4b",
+    "#009e73": "#2fc295",
+    "#7f7f7f": "#9aa0a8",
+    "#000000": "#e4e7eb",
+    "#555555": "#a3abb5",
+  };
+  const shade = (colour) => (isDark() ? ON_DARK[colour] : undefined) ?? colour;
+
+  /** A chart's specification in the page's present colours and width. */
+  function dressed(figure, chart, scale, hidden) {
+    const ink = getComputedStyle(figure).color;
+    const dim = getComputedStyle(figure.querySelector(".caption")).color;
+    const line = getComputedStyle(figure).borderTopColor;
+    const page = getComputedStyle(document.body).backgroundColor;
+    const spec = JSON.parse(JSON.stringify(chart.specs[scale]), (_, value) => shade(value));
+    spec.datasets = chart.datasets;
+    spec.params.find((param) => param.name === "hidden").value = [...hidden];
+    const labels = { labelColor: dim, titleColor: ink };
+    Object.assign(spec.config, {
+      background: page,
+      axis: { ...labels, domainColor: dim, tickColor: dim, gridColor: line, titleFontWeight: "normal" },
+      legend: { ...labels, symbolFillColor: dim, symbolStrokeColor: dim },
+      title: { color: ink, fontWeight: "normal" },
+      text: { color: ink },
+      view: { ...spec.config.view, stroke: null },
+    });
+    if (spec.concat) spec.columns = Math.max(1, Math.min(spec.columns, Math.floor(figure.clientWidth / PANEL)));
+    return spec;
+  }
+
+  /** The interactive chart of one figure, in place of its picture. */
+  function enhance(figure) {
+    const chart = dataOf(figure);
+    const scales = Object.keys(chart.specs);
+    const box = figure.querySelector(".chart");
+    const hidden = new Set();
+    let scale = scales[0];
+    let drawn = null;
+    let drawing = Promise.resolve();
+
+    async function draw() {
+      for (const line of all(".swatch line", figure)) {
+        line.setAttribute("stroke", shade((line.dataset.colour ??= line.getAttribute("stroke"))));
+      }
+      box.style.minHeight = `${(drawn ? box : figure.querySelector(".picture")).offsetHeight}px`; // no jump meanwhile
+      box.hidden = false;
+      figure.classList.add("live");
+      // Into an element of its own: vega takes away the name of the one that it draws in.
+      const made = await vegaEmbed(box.firstElementChild, dressed(figure, chart, scale, hidden), {
+        actions: false,
+        ast: true, // expressions are interpreted: the page's policy forbids making code of text
+        defaultStyle: false,
+        renderer: "svg",
+        tooltip: (_handler, event, _item, row) => hint(event, row, chart.titles),
+      });
+      box.style.minHeight = "";
+      drawn?.finalize();
+      drawn = made;
+    }
+    const redraw = () => (drawing = drawing.then(draw));
+
+    for (const button of all("[data-series]", figure)) {
+      button.addEventListener("click", async () => {
+        const name = button.dataset.series;
+        if (!hidden.delete(name)) hidden.add(name);
+        button.setAttribute("aria-pressed", String(!hidden.has(name)));
+        await drawing;
+        await drawn.view.signal("hidden", [...hidden]).runAsync();
+      });
+    }
+    figure.querySelector(".log")?.addEventListener("click", (event) => {
+      scale = scales.find((each) => each !== scale);
+      event.currentTarget.setAttribute("aria-pressed", String(scale === "log"));
+      redraw();
+    });
+    const zoomBy = (factor) => async () => {
+      await drawing;
+      for (const { signal, scale: name } of chart.zooms) {
+        drawn.view.signal(signal, zoomed(drawn.view.scale(name), factor));
+      }
+      await drawn.view.runAsync();
+    };
+    figure.querySelector(".zoom-in")?.addEventListener("click", zoomBy(ZOOM_STEP));
+    figure.querySelector(".zoom-out")?.addEventListener("click", zoomBy(1 / ZOOM_STEP));
+    figure.querySelector(".reset")?.addEventListener("click", redraw);
+    mounted.add(redraw);
+    return redraw();
+  }
+
+  /** A scale's ends when it shows `factor` of what it shows, about its middle. */
+  function zoomed(scale, factor) {
+    const [start, end] = scale.range();
+    const middle = (start + end) / 2;
+    return [start, end].map((at) => scale.invert(middle + (at - middle) * factor));
+  }
+
+  /** The rows of a figure as tables, when they are asked for. */
+  function tabulate(figure) {
+    const target = figure.querySelector(".data");
+    if (target.childElementCount) return;
+    const { datasets } = dataOf(figure);
+    for (const [name, rows] of Object.entries(datasets)) {
+      if (name.startsWith("hit_") || !rows.length) continue;
+      const columns = Object.keys(rows[0]);
+      const scroll = element("div", "", { class: "scroll", role: "region", "aria-label": "Data", tabindex: "0" });
+      const table = scroll.appendChild(element("table"));
+      const head = table.appendChild(element("thead")).appendChild(element("tr"));
+      head.append(...columns.map((column) => element("th", column, { scope: "col" })));
+      const body = table.appendChild(element("tbody"));
+      for (const row of rows) {
+        const line = body.appendChild(element("tr"));
+        line.append(...columns.map((column) => element("td", row[column] ?? "-")));
+      }
+      target.append(scroll);
+    }
+  }
+
+  // What is under the pointer, in an element that scripts alone write text into.
+  const hintBox = document.body.appendChild(element("div", "", { id: "hint", role: "tooltip" }));
+  hintBox.hidden = true;
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") hintBox.hidden = true;
+  });
+
+  const rounded = (value) => (typeof value === "number" ? String(Number(value.toPrecision(5))) : value);
+
+  function hint(event, row, titles) {
+    const said = Object.entries(titles).filter(([field]) => (row?.[field] ?? "") !== "");
+    hintBox.hidden = !said.length;
+    if (!said.length) return;
+    const table = element("table");
+    for (const [field, title] of said) {
+      const cells = [element("th", title, { scope: "row" }), element("td", rounded(row[field]))];
+      table.appendChild(element("tr")).append(...cells);
+    }
+    hintBox.replaceChildren(table);
+    const { width, height } = hintBox.getBoundingClientRect();
+    const left = event.clientX + 14 + width > innerWidth ? event.clientX - 14 - width : event.clientX + 14;
+    const top = event.clientY + 14 + height > innerHeight ? event.clientY - 14 - height : event.clientY + 14;
+    hintBox.style.left = `${Math.max(4, left)}px`;
+    hintBox.style.top = `${Math.max(4, top)}px`;
+  }
+
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        near.unobserve(target);
+        enhance(target);
+      }
+    },
+    { rootMargin: "300px" },
+  );
+  for (const figure of all("figure")) {
+    figure.querySelector(".controls").hidden = false;
+    figure.querySelector("summary").textContent = "In words and as data";
+    figure.querySelector("details").addEventListener("toggle", () => tabulate(figure));
+    near.observe(figure);
+  }
+
+  // ---- Tables -------------------------------------------------------------------------------------------------
+
+  const collator = new Intl.Collator("en", { numeric: true });
+
+  /** Sorting, filtering and paging of one table. */
+  function explore(part) {
+    const { rows, ranks, page, long } = dataOf(part);
+    const [head, body] = [part.querySelector("thead"), part.querySelector("tbody")];
+    const [search, shown] = [part.querySelector(".search"), part.querySelector(".shown")];
+    const choices = all("select", part);
+    const texts = rows.map((row) => row.join("\n").toLowerCase());
+    const headings = all("th", head);
+    let column = null;
+    let descending = false;
+    let first = 0;
+
+    /** Rows by what they have in the column; those that have nothing come last either way. */
+    function compare(left, right) {
+      const [a, b] = ranks[column] ? [ranks[column][left], ranks[column][right]] : [rows[left][column], rows[right][column]];
+      const missing = (value) => value === null || value === "-";
+      if (missing(a) || missing(b)) return missing(a) - missing(b);
+      return (ranks[column] ? a - b : collator.compare(a, b)) * (descending ? -1 : 1);
+    }
+
+    function matching() {
+      const words = search.value.toLowerCase().split(/\s+/);
+      const chosen = choices.filter((choice) => choice.value);
+      return [...rows.keys()]
+        .filter((row) => words.every((word) => texts[row].includes(word)))
+        .filter((row) => chosen.every((choice) => rows[row][choice.dataset.column] === choice.value));
+    }
+
+    function cell(text, number) {
+      const made = element("td", text);
+      made.className = ranks[number] ? "number" : text.length > long ? "long" : "";
+      return made;
+    }
+
+    function show() {
+      const found = matching();
+      if (column !== null) found.sort(compare);
+      first = Math.min(first, Math.max(0, Math.ceil(found.length / page) - 1) * page);
+      const last = Math.min(first + page, found.length);
+      body.replaceChildren(
+        ...found.slice(first, last).map((row) => {
+          const line = element("tr");
+          line.append(...rows[row].map(cell));
+          return line;
+        }),
+      );
+      const count = found.length.toLocaleString("en");
+      const of = found.length === rows.length ? "" : ` (of ${rows.length.toLocaleString("en")})`;
+      shown.textContent = found.length ? `${first + 1} to ${last} of ${count} rows${of}` : `No row matches${of}`;
+      part.querySelector(".previous").disabled = first === 0;
+      part.querySelector(".next").disabled = last >= found.length;
+    }
+
+    headings.forEach((heading, number) => {
+      const button = heading.querySelector("button");
+      button.disabled = false;
+      button.addEventListener("click", () => {
+        descending = column === number && !descending;
+        column = number;
+        headings.forEach((each) => each.removeAttribute("aria-sort"));
+        heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+        first = 0;
+        show();
+      });
+    });
+    for (const input of [search, ...choices]) {
+      input.addEventListener("input", () => {
+        first = 0;
+        show();
+      });
+    }
+    part.querySelector(".previous").addEventListener("click", () => ((first -= page), show()));
+    part.querySelector(".next").addEventListener("click", () => ((first += page), show()));
+    part.querySelector(".pages").hidden = rows.length <= page;
+    part.querySelector(".controls").hidden = rows.length <= 10;
+    if (rows.length > page) show();
+  }
+
+  all(".sortable").forEach(explore);
+
+  // ---- Colours and navigation ---------------------------------------------------------------------------------
+
+  const theme = document.getElementById("theme");
+  function recolour() {
+    theme.setAttribute("aria-pressed", String(isDark()));
+    mounted.forEach((redraw) => redraw());
+  }
+  theme.hidden = false;
+  theme.addEventListener("click", () => {
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    recolour();
+  });
+  prefersDark.addEventListener("change", recolour);
+  recolour();
+
+  const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
+  const reading = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        links.forEach((link) => link.removeAttribute("aria-current"));
+        const link = links.get(target.id);
+        link.setAttribute("aria-current", "true");
+        const list = link.closest("ul");
+        list.scrollLeft = link.offsetLeft - list.clientWidth / 2;
+      }
+    },
+    { rootMargin: "-20% 0px -75% 0px" },
+  );
+  all("main > section").forEach((section) => reading.observe(section));
+})();

@@ -1,0 +1,151 @@
+"""Where the time of an epoch goes, and how long a pass over a set takes at each batch size."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from dwray.report.figures import FONT, HEIGHT, WIDTH, Figure
+from dwray.report.panels import COLOURS, PANEL_HEIGHT, PANEL_WIDTH, configured, grid, meaning, network_colour
+from dwray.results.crossings import INTERPOLATION, Curve, crossings, curves
+from dwray.results.epoch_split import EpochSplit, epoch_splits
+from dwray.results.one_device import mixed_devices
+from dwray.results.records import Records
+
+PARTS = ("data", "step", "validation")
+"""Of an epoch, in the order in which they are stacked."""
+
+NO_CROSSING = "The order of the networks is the same at every batch size that was timed."
+
+MOST_PANELS = 12
+"""So many kinds of timed passes are drawn: a figure of more is no figure."""
+
+
+def timing_figures(records: Records) -> list[Figure]:
+    """The figures that there are data for."""
+    return [figure for figure in (epoch_figure(records), test_time_figure(records)) if figure is not None]
+
+
+def epoch_figure(records: Records) -> Figure | None:
+    """Seconds of an epoch in its three parts, stacked, a bar for each network; None before a training completed."""
+    splits = epoch_splits(records)
+    if not splits:
+        return None
+    rows = [
+        {"network": split.contender, "part": part, "order": order, "seconds": seconds}
+        for split in splits
+        for order, (part, seconds) in enumerate(zip(PARTS, (split.data, split.step, split.validation), strict=True))
+    ]
+    totals = [{"network": split.contender, "seconds": split.total, "text": f"{split.total:.3g} s"} for split in splits]
+    y = alt.Y("network:N").sort([split.contender for split in splits]).title(None).axis(labelLimit=200)
+    x = alt.X("seconds:Q").title("seconds of an epoch").stack("zero")
+    colour = (
+        alt.Color("part:N")
+        .scale(domain=list(PARTS), range=[COLOURS[4], COLOURS[5], COLOURS[2]])
+        .legend(title=None, orient="top", direction="horizontal")
+    )
+    bars: alt.Chart = alt.Chart({"values": rows}).mark_bar().encode(x, y, colour, alt.Order("order:Q"))
+    labels: alt.Chart = (
+        alt.Chart({"values": totals})
+        .mark_text(align="left", dx=4, font=FONT)
+        .encode(alt.X("seconds:Q").scale(domainMax=1.15 * max(split.total for split in splits)), y, alt.Text("text:N"))
+    )
+    height = min(HEIGHT, 60 * len(splits))
+    return Figure(
+        name="epoch_seconds",
+        number=None,
+        title="Where the time of an epoch goes",
+        caption=" ".join(
+            [
+                "Seconds of an epoch, mean over its trainings' epochs and then over the seeds: data (gathering, "
+                "augmenting and normalising batches), step (forward, backward, optimizer), validation pass.",
+                *mixed_devices(records),
+                *meaning(records),
+            ]
+        ),
+        alt_text="Stacked bars of an epoch's seconds. " + " ".join(map(_said_of, splits)),
+        chart=configured(alt.LayerChart(layer=[bars, labels], width=WIDTH, height=height)),
+    )
+
+
+def _said_of(split: EpochSplit) -> str:
+    return (
+        f"{split.contender}: data {split.data:.3g} s, step {split.step:.3g} s, validation {split.validation:.3g} s, "
+        f"of {split.seeds} seed{'s' if split.seeds > 1 else ''}."
+    )
+
+
+def test_time_figure(records: Records) -> Figure | None:
+    """Seconds of a pass by batch size, a panel for each kind of pass; None where nothing was timed.
+
+    The batch size at which the order of two networks changes is marked, where that lies between two that were measured.
+    """
+    found = curves(records)
+    if not found:
+        return None
+    shown = found[:MOST_PANELS]
+    marked = [(curve, crossing) for curve in shown for crossing in crossings(curve)]
+    said = [
+        f"{curve.words}: {crossing.faster_below} is faster at {crossing.low}, {crossing.faster_above} at "
+        f"{crossing.high}{'' if crossing.sure else ' (not beyond the noise)'}."
+        for curve, crossing in marked
+    ]
+    return Figure(
+        name="test_time_by_batch",
+        number=None,
+        title="Test time by batch size",
+        caption=" ".join(
+            [
+                "Mean seconds of a timed pass, both scales logarithmic.",
+                *(
+                    [f"Dashed: a crossover, with a question mark if it is not sure. {INTERPOLATION}"]
+                    if marked
+                    else [NO_CROSSING]
+                ),
+                *([f"{len(found) - len(shown)} more kinds are in the tables."] if len(found) > len(shown) else []),
+                *mixed_devices(records),
+            ]
+        ),
+        alt_text=" ".join(
+            [
+                f"{len(shown)} panel{'s' if len(shown) > 1 else ''}, seconds of a pass by batch size.",
+                *(said or [NO_CROSSING]),
+            ]
+        ),
+        chart=grid([_test_time_panel(curve, records.contenders) for curve in shown]),
+    )
+
+
+def _test_time_panel(curve: Curve, contenders: Sequence[str]) -> alt.LayerChart:
+    rows = [
+        {"network": name, "batch": size, "seconds": seconds}
+        for name in contenders
+        for size, seconds in curve.means(name).items()
+    ]
+    sizes = sorted(curve.sizes)
+    x = (
+        alt.X("batch:Q")
+        .title("batch size")
+        .scale(type="log", domain=[0.8 * sizes[0], 1.25 * sizes[-1]], nice=False)
+        .axis(values=sizes, format=",d", labelOverlap=True)
+    )
+    y = alt.Y("seconds:Q").title("seconds of a pass").scale(type="log", nice=True).axis(format="~g", tickCount=5)
+    base = alt.Chart({"values": rows})
+    line: alt.Chart = base.mark_line(strokeWidth=1.5, point={"size": 30, "filled": True}).encode(
+        x, y, network_colour(contenders)
+    )
+    middle = (sizes[0] * sizes[-1]) ** 0.5
+    layers = [line]
+    for number, crossing in enumerate(crossings(curve)):
+        text = f"{crossing.batch_size:.3g}{'' if crossing.sure else '?'}"
+        mark = alt.Chart({"values": [{"batch": crossing.batch_size, "text": text}]})
+        is_left = crossing.batch_size < middle
+        label = mark.mark_text(
+            align="left" if is_left else "right",
+            dx=4 if is_left else -4,
+            dy=6 + 14 * (number % 3),  # neighbours do not cover each other
+            baseline="top",
+            font=FONT,
+        )
+        layers.append(mark.mark_rule(strokeDash=[4, 3], color="#555555").encode(x))
+        layers.append(label.encode(x, alt.Text("text:N"), y=alt.value(0)))
+    return alt.LayerChart(layer=layers, width=PANEL_WIDTH, height=PANEL_HEIGHT, title=curve.words)

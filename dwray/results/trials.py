@@ -1,0 +1,65 @@
+"""Every trial of a run in one table: what it was, what became of it, and why it failed."""
+
+import math
+from typing import Any
+
+import pyarrow as pa
+
+from dwray.core.config import TRAINING_SWITCHES
+from dwray.results.records import Records
+from dwray.results.schema import STATUSES
+from dwray.results.table import Column, Row, Table
+
+_COLUMNS = (
+    Column("stage", "stage", pa.string()),
+    Column("contender", "network", pa.string()),
+    Column("varied", "varied", pa.string()),
+    Column("seed", "seed", pa.int64()),
+    Column("status", "status", pa.string()),
+    Column("epochs_done", "epochs", pa.int64()),
+    Column("validation_accuracy_percent", "val. %", pa.float64(), ".2f"),
+    Column("test_accuracy_percent", "test %", pa.float64(), ".2f"),
+    Column("seconds", "seconds", pa.float64(), ",.1f"),
+    Column("device", "device", pa.string()),
+    Column("host", "host", pa.string()),
+    Column("failures", "failures", pa.int64(), wide=True),
+    Column("error", "error", pa.string(), wide=True),
+)
+
+
+def trials_table(records: Records) -> Table:
+    """A row for each trial: those that failed first, then what else did not complete, then the order of the run."""
+    urgent = {status: order for order, status in enumerate(("failed", "diverged", "interrupted", "running"))}
+    rows = sorted(records.trials, key=lambda row: urgent.get(row["status"], len(urgent)))
+    statuses = [row["status"] for row in records.trials]
+    counts = ", ".join(f"{statuses.count(each):,} {each}" for each in STATUSES if each in statuses)
+    return Table(
+        "trials",
+        "Trials",
+        _COLUMNS,
+        tuple(_row(records, row) for row in rows),
+        (
+            f"{len(rows):,} trials: {counts}. Accuracies after the last epoch, the test set's as the protocol scores "
+            "it; seconds from the start to the end, with retries.",
+        )
+        if rows
+        else (),
+    )
+
+
+def _row(records: Records, trial: Row) -> dict[str, Any]:
+    row = {column.name: trial.get(column.name) for column in _COLUMNS}
+    row |= {"varied": _varied(records, trial), "test_accuracy_percent": records.test_accuracy(trial)}
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
+
+
+def _varied(records: Records, trial: Row) -> str | None:
+    """What sets a trial apart from others of its stage and network, apart from its seed; None if nothing does."""
+    if trial["stage"] == "search":
+        return str(trial["trial"]).removeprefix(f"{trial['contender']} ")
+    if trial["stage"] == "train":
+        turned = [each for each in TRAINING_SWITCHES if trial[each] != getattr(records.protocol, each)]
+        return ", ".join(f"{switch}={trial[switch]}" for switch in turned) or None
+    return str(trial["trial"])

@@ -1,0 +1,67 @@
+"""The blocks of code in the documents, and the commands in them."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)$")
+DIRECTIVE = re.compile(r"^<!-- test: (.*) -->$")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of code."""
+
+    file: str
+    line: int
+    """Of its first line of code, from 1."""
+    language: str
+    text: str
+    directive: str
+    """What ``<!-- test: ... -->`` above it says; empty without one."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    """The blocks of a document in their order."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    began: int | None = None
+    language = ""
+    for number, line in enumerate(lines):
+        fence = FENCE.match(line)
+        if fence and began is None:
+            began, language = number, fence[1]
+        elif fence and began is not None:
+            said = DIRECTIVE.match(lines[began - 1]) if began else None
+            text = "\n".join(lines[began + 1 : number]) + "\n"
+            yield Block(str(path.relative_to(ROOT)), began + 2, language, text, said[1] if said else "")
+            began = None
+    assert began is None, f"{path}: a block is not closed"
+
+
+BLOCKS = [block for path in FILES for block in blocks_of(path)]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The commands of some lines of shell, one after the other, without redirections and assignments."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        words.commenters = "#"
+        found: list[str] = []
+        skip = False
+        for word in [*words, ";"]:
+            if set(word) <= set("();<>|&"):
+                if found:
+                    yield found
+                found, skip = [], ">" in word or "<" in word
+            elif skip:
+                skip = False
+            elif found or not re.fullmatch(r"\w+=.*", word):
+                found.append(word)

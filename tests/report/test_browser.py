@@ -1,0 +1,338 @@
+"""The page in a browser: it draws, responds, says nothing on the console, and reaches for nothing."""
+
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from pages import example
+
+from dwray.report.html import FIRST_ROWS, page
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright", exc_type=ImportError)
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="needs Chromium")]
+
+TRIALS = 5000
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+
+@dataclass
+class Opened:
+    """The page, opened, and what it did."""
+
+    page: "playwright.Page"
+    said: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def charts(self) -> int:
+        """Scroll through all figures; how many there are once each has its chart."""
+        for figure in self.page.locator("figure").all():
+            figure.scroll_into_view_if_needed()
+            playwright.expect(figure.locator(".chart svg.marks")).to_be_visible(timeout=30_000)
+        return self.page.locator("figure").count()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    written = folder / "report.html"
+    written.write_text(page(example(folder, TRIALS)), encoding="utf-8")
+    return written
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["playwright.Browser"]:
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser: "playwright.Browser", file: Path) -> Iterator[Callable[..., Opened]]:
+    contexts = []
+
+    def open_one(size: tuple[int, int] = DESKTOP, scheme: str = "light", *, script: bool = True) -> Opened:
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, java_script_enabled=script
+        )
+        contexts.append(context)
+        found = Opened(context.new_page())
+        found.page.on("console", lambda message: found.said.append(message.text))
+        found.page.on("pageerror", lambda error: found.said.append(str(error)))
+        found.page.on("request", lambda request: found.requests.append(request.url))
+        found.page.goto(file.as_uri())
+        return found
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what the page does; asked from here, since its policy forbids to evaluate text in it."""
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail("the page did not do it in ten seconds")
+
+
+def lines(opened: Opened, figure: str) -> int:
+    """How many lines a figure draws."""
+    drawn = opened.page.locator(f"#{figure} .chart .mark-line path")
+    return sum("L" in (path.get_attribute("d") or "") for path in drawn.all())
+
+
+def ticks(opened: Opened, figure: str) -> list[str]:
+    return sorted(opened.page.locator(f"#{figure} .chart .role-axis-label text").all_text_contents())
+
+
+LOSS = "figure-training_loss_ConvNet"
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light")], ids=["light", "dark", "phone"]
+)
+def test_everything_is_drawn_without_a_word_on_the_console_or_a_request(
+    open_page: Callable[..., Opened], file: Path, size: tuple[int, int], scheme: str
+) -> None:
+    opened = open_page(size, scheme)
+    assert opened.charts() >= 5
+    assert opened.page.locator("main table").count() == 2
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == size[0], "nothing sticks out"
+    assert opened.said == []
+    assert opened.requests == [file.as_uri()]
+    assert opened.page.title().startswith("example </script>"), "what is evil in it did not run"
+
+
+def test_the_first_paint_of_five_thousand_trials_is_early(open_page: Callable[..., Opened], file: Path) -> None:
+    opened = open_page()
+    until(lambda: opened.page.evaluate("performance.getEntriesByName('first-contentful-paint').length"))
+    paint = opened.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert paint < 3000
+    assert file.stat().st_size < 12 * 2**20
+
+
+def test_not_even_a_script_in_the_page_could_send_anything(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        opened.page.evaluate(f"fetch('{address}').catch(() => 0)")
+        opened.page.evaluate(f"document.body.append(Object.assign(new Image(), {{ src: '{address}' }}))")
+        server.settimeout(1)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert len(opened.said) >= 2
+    assert all("violates" in said or "Content Security Policy" in said for said in opened.said)
+
+
+def test_a_series_is_hidden_with_its_band_and_comes_back(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.charts()
+    band = opened.page.locator(f"#{LOSS} .chart .mark-area path")
+    measured, notebook = opened.page.locator(f"#{LOSS} [data-series]").all()
+    assert lines(opened, LOSS) == 2
+    assert band.count() == 1
+    measured.click()
+    playwright.expect(measured).to_have_attribute("aria-pressed", "false")
+    playwright.expect(band).to_have_count(0)
+    assert lines(opened, LOSS) == 1
+    notebook.click()
+    playwright.expect(opened.page.locator(f"#{LOSS} .chart .mark-line path")).to_have_count(0)
+    measured.click()
+    playwright.expect(band).to_have_count(1)
+    assert lines(opened, LOSS) == 1
+
+
+def test_the_notebooks_line_is_dashed_and_the_measured_is_not(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.charts()
+    drawn = opened.page.locator(f"#{LOSS} .chart .mark-line path")
+    assert sorted(path.get_attribute("stroke-dasharray") for path in drawn.all()) == ["1,0", "5,3"]
+
+
+def test_the_scale_becomes_logarithmic_and_linear_again(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.charts()
+    linear = ticks(opened, LOSS)
+    button = opened.page.locator(f"#{LOSS} .log")
+    playwright.expect(button).to_have_attribute("aria-pressed", "false")
+    button.click()
+    playwright.expect(button).to_have_attribute("aria-pressed", "true")
+    until(lambda: "0.0" not in ticks(opened, LOSS))
+    logarithmic = ticks(opened, LOSS)
+    assert linear != logarithmic
+    assert "0.0" in linear
+    assert lines(opened, LOSS) == 2
+    assert opened.page.locator(f"#{LOSS} .chart .mark-area path").count() == 1
+    button.click()
+    until(lambda: ticks(opened, LOSS) == linear)
+    assert opened.said == []
+
+
+def test_it_zooms_by_buttons_and_by_the_wheel_with_a_key_alone(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.charts()
+    chart = opened.page.locator(f"#{LOSS} .chart")
+    whole = ticks(opened, LOSS)
+
+    def zoomed(by: Callable[[], None]) -> list[str]:
+        before = ticks(opened, LOSS)
+        by()
+        until(lambda: ticks(opened, LOSS) != before)
+        return ticks(opened, LOSS)
+
+    assert zoomed(opened.page.locator(f"#{LOSS} .zoom-in").click) != whole
+    back = zoomed(opened.page.locator(f"#{LOSS} .zoom-out").click)
+    assert set(whole) - set(back) <= {"0.0"}, "but for the rounding of an end"
+    chart.hover()
+    opened.page.keyboard.down("Control")
+    near = zoomed(lambda: opened.page.mouse.wheel(0, -300))
+    opened.page.keyboard.up("Control")
+    assert near != whole
+    assert zoomed(opened.page.locator(f"#{LOSS} .reset").click) == whole
+    chart.hover()
+    top = opened.page.evaluate("scrollY")
+    opened.page.mouse.wheel(0, 200)
+    until(lambda: opened.page.evaluate("scrollY") > top)
+    assert ticks(opened, LOSS) == whole, "the wheel alone scrolls the page"
+    assert opened.said == []
+
+
+def test_what_is_under_the_pointer_is_told_and_escape_ends_it(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.charts()
+    opened.page.locator(f"#{LOSS} .chart").hover()
+    hint = opened.page.locator("#hint")
+    playwright.expect(hint).to_be_visible()
+    said = dict(zip(hint.locator("th").all_inner_texts(), hint.locator("td").all_inner_texts(), strict=True))
+    assert {"line", "epoch", "training loss (nats)"} <= set(said)
+    assert said["line"] in ("notebook", "measured, mean of 3 seeds, 95% band")
+    assert float(said["epoch"]).is_integer()
+    assert "training" not in said, "it is empty"
+    opened.page.keyboard.press("Escape")
+    playwright.expect(hint).to_be_hidden()
+
+
+def test_a_figures_rows_are_there_to_read(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.page.locator(f"#{LOSS} summary").click()
+    data = opened.page.locator(f"#{LOSS} .data table")
+    playwright.expect(data.first).to_be_visible()
+    heads = [each.locator("th").all_inner_texts() for each in data.all()]
+    assert ["line", "epoch", "low", "high"] in heads
+    assert ["line", "training", "epoch", "value"] in heads
+
+
+def column(opened: Opened, number: int) -> list[str]:
+    return opened.page.locator(f"#table-trials tbody td:nth-child({number})").all_inner_texts()
+
+
+def test_trials_are_sorted_by_number_with_the_missing_last(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    head = opened.page.locator("#table-trials th", has_text="val. %")
+    head.locator("button").click()
+    rising = [float(text) for text in column(opened, 4)]
+    assert rising == sorted(rising)
+    assert rising[0] < 1
+    playwright.expect(head).to_have_attribute("aria-sort", "ascending")
+    head.locator("button").press("Enter")
+    playwright.expect(head).to_have_attribute("aria-sort", "descending")
+    falling = [float(text) for text in column(opened, 4)]
+    assert falling == sorted(falling, reverse=True)
+    assert falling[0] > 99
+    opened.page.locator("#table-trials th button", has_text="trial").click()
+    assert column(opened, 2)[:3] == ["trial 0", "trial 1", "trial 2"], "as numbers, not as letters"
+    assert opened.page.locator("#table-trials [aria-sort]").count() == 1
+
+
+def test_trials_are_found_by_word_and_by_status_and_paged_through(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    shown, search = opened.page.locator("#table-trials .shown"), opened.page.locator("#table-trials .search")
+    playwright.expect(shown).to_have_text(f"1 to {FIRST_ROWS} of 5,000 rows")
+    as_it_came = opened.page.locator("#table-trials tbody").inner_text()
+    opened.page.locator("#table-trials .next").click()
+    assert column(opened, 2) == [f"trial {number}" for number in range(FIRST_ROWS, 2 * FIRST_ROWS)]
+    opened.page.locator("#table-trials .previous").click()
+    assert opened.page.locator("#table-trials tbody").inner_text() == as_it_came
+    opened.page.get_by_label("status").select_option("failed")
+    playwright.expect(shown).to_have_text(f"1 to {FIRST_ROWS} of 500 rows (of 5,000)")
+    assert all("out of memory" in text for text in column(opened, 5))
+    search.fill("MEMORY 4990")
+    playwright.expect(shown).to_have_text("1 to 1 of 1 rows (of 5,000)")
+    assert column(opened, 2) == ["trial 4990"]
+    assert opened.page.locator("#table-trials .next").is_disabled()
+    search.fill("no such thing")
+    playwright.expect(shown).to_have_text("No row matches (of 5,000)")
+    assert opened.said == []
+
+
+def test_the_page_turns_dark_and_light_and_its_charts_with_it(open_page: Callable[..., Opened]) -> None:
+    opened = open_page(scheme="light")
+    opened.charts()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light, line = opened.page.evaluate(ground), f"#{LOSS} .chart .mark-line path >> nth=0"
+    drawn = opened.page.get_attribute(line, "stroke")
+    opened.page.locator("#theme").click()
+    playwright.expect(opened.page.locator("#theme")).to_have_attribute("aria-pressed", "true")
+    assert opened.page.evaluate(ground) != light
+    playwright.expect(opened.page.locator(line)).not_to_have_attribute("stroke", drawn)
+    dark = open_page(scheme="dark")
+    assert dark.page.evaluate(ground) == opened.page.evaluate(ground)
+    dark.page.locator("#theme").click()
+    assert dark.page.evaluate(ground) == light
+
+
+def test_the_keyboard_skips_to_the_report_and_reaches_every_table(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.page.keyboard.press("Tab")
+    assert opened.page.evaluate("document.activeElement.className") == "skip"
+    opened.page.keyboard.press("Enter")
+    assert opened.page.evaluate("document.activeElement.id") == "answer"
+    reached = set()
+    for _ in range(400):
+        opened.page.keyboard.press("Tab")
+        reached.add(opened.page.evaluate("document.activeElement.outerHTML.slice(0, 200)"))
+    found = "\n".join(reached)
+    for control in ('aria-label="Table 4. Test time"', 'class="log"', "data-series", 'class="search"', 'class="sort"'):
+        assert control in found
+
+
+def test_a_screen_reader_finds_landmarks_figures_and_tables(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.charts()
+    heard = opened.page.locator("body").aria_snapshot()
+    assert 'navigation "Parts of the report"' in heard
+    assert "main" in heard
+    assert 'heading "Figures" [level=2]' in heard
+    assert heard.count('img "Line chart of the ') == 4, "of a picture and its chart one is heard"
+    assert 'columnheader "network"' in heard
+    assert re.search(r'region "Table 4. Test time"', heard)
+    assert 'button "Log scale"' in heard
+
+
+def test_without_a_script_the_page_is_whole(open_page: Callable[..., Opened]) -> None:
+    opened = open_page(script=False)
+    for picture in opened.page.locator("figure .picture > svg").all():
+        assert picture.is_visible()
+    assert opened.page.locator("#table-trials tbody tr").count() == FIRST_ROWS
+    assert opened.page.get_by_text("The first 50 of 5,000 rows.").is_visible()
+    assert not opened.page.locator("#table-trials .controls").is_visible()
+
+
+def test_on_paper_are_the_pictures_and_no_controls(open_page: Callable[..., Opened], tmp_path: Path) -> None:
+    opened = open_page(scheme="dark")
+    opened.charts()
+    opened.page.emulate_media(media="print", color_scheme="dark")
+    assert opened.page.locator(f"#{LOSS} .picture > svg").is_visible()
+    for hidden in ("nav", f"#{LOSS} .chart", f"#{LOSS} .log", "#table-trials .search"):
+        assert not opened.page.locator(hidden).is_visible()
+    assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert opened.page.pdf(path=tmp_path / "report.pdf").startswith(b"%PDF-")

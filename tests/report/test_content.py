@@ -1,0 +1,162 @@
+"""What a report says, in its order, of a run and of several."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from records import make_run
+from trained import Training, trained_run
+
+from dwray.paths import RunPaths
+from dwray.report.content import ReportedRun, document_of, document_of_several, search_settings
+from dwray.report.document import Document, Listing, Section
+from dwray.report.documents import figures_of, markdown_listing, read_run, write_report
+from dwray.report.formats import tables_of
+from dwray.results.answer import answer
+
+SWEEP = """
+name: hand
+networks: { A: { training: { initial_lr: 0.2 } }, B: null }
+training: { initial_lr: 0.1, lr_decay: 0.9 }
+search: { axes: { initial_lr: [0.1, 0.2] }, metric: validation_accuracy_percent }
+"""
+
+
+def reported(tmp_path: Path, name: str = "hand") -> ReportedRun:
+    paths = make_run(tmp_path, name=name)
+    paths.sweep.write_text(SWEEP)
+    paths.environment.write_text(json.dumps({"git_commit": "abc-dirty", "dwray": "0.1.0"}))
+    return read_run(paths)
+
+
+def sections(document: Document) -> dict[str, Section]:
+    return {section.name: section for section in document.sections}
+
+
+def anchors(document: Document) -> list[str]:
+    tables = [table.name for table in tables_of(document)]
+    figures = [figure.name for figure in figures_of(document)]
+    return [section.name for section in document.sections] + tables + figures
+
+
+def test_the_parts_stand_in_the_order_in_which_they_are_read(tmp_path: Path) -> None:
+    run = reported(tmp_path)
+    document = document_of(run)
+    assert list(sections(document)) == [
+        "paper-tables",
+        "figures",
+        "linear-search",
+        "timing",
+        "limits",
+        "claims",
+        "all-trials",
+        "reproduce",
+    ]
+    assert document.answer == answer(run.records)
+    four = [table.title.split(".")[0] for table in sections(document)["paper-tables"].tables]
+    assert four == ["Table 1", "Table 2", "Table 3", "Table 4"]
+    assert [figure.name for figure in figures_of(document)][-3:] == [
+        "search_scores",
+        "epoch_seconds",
+        "test_time_by_batch",
+    ]
+
+
+def test_every_table_with_rows_is_somewhere(tmp_path: Path) -> None:
+    run = reported(tmp_path)
+    shown = {table.name for table in tables_of(document_of(run))}
+    assert {table.name for table in run.tables if table.rows} | {"search", "trials"} <= shown
+
+
+def test_an_anchor_is_one_places_own(tmp_path: Path) -> None:
+    one, other = reported(tmp_path / "one"), reported(tmp_path / "other")
+    for document in (document_of(one), document_of_several([one, other])):
+        assert [name for name, count in Counter(anchors(document)).items() if count > 1] == []
+
+
+def test_failures_are_counted_and_stand_first(tmp_path: Path) -> None:
+    trials = sections(document_of(reported(tmp_path)))["all-trials"]
+    assert trials.paragraphs == ("1 of the 6 trials failed; they stand first, with their errors.",)
+    assert trials.tables[0].rows[0]["status"] == "failed"
+    assert trials.sortable
+
+
+def test_it_says_how_to_repeat_the_run(tmp_path: Path) -> None:
+    part = sections(document_of(reported(tmp_path)))["reproduce"]
+    assert [listing.text for listing in part.listings[:2]] == ["dwray sweep sweep.yaml", SWEEP]
+    assert "git_commit" in part.listings[2].text
+    assert "at commit abc-dirty" in part.paragraphs[0]
+    assert "not committed" in part.paragraphs[1]
+
+
+def test_a_run_whose_sweep_file_is_gone_or_damaged_is_reported_all_the_same(tmp_path: Path) -> None:
+    made = make_run(tmp_path / "here")
+    part = sections(document_of(read_run(made)))["reproduce"]
+    assert [listing.text for listing in part.listings] == ["dwray sweep sweep.yaml"]
+    assert "The sweep file is missing" in part.paragraphs[1]
+    made.sweep.write_text("search: [: broken")
+    made.environment.write_bytes(b"\xff\xfe")
+    assert len(sections(document_of(read_run(made)))["reproduce"].listings) == 2
+
+
+@pytest.mark.parametrize("text", [None, "", "- a list", "search: text", "networks: [A]", "search: { axes: [1] }", "{"])
+def test_a_sweep_file_that_says_nothing_of_its_search_leaves_the_defaults(text: str | None) -> None:
+    found = search_settings(text)
+    assert found.metric == "validation_accuracy_percent"
+    assert (found.axes, found.starts) == ({}, {})
+
+
+def test_the_sweep_file_says_what_was_compared_and_where_each_network_began() -> None:
+    found = search_settings(SWEEP.replace("validation_accuracy_percent", "validation_loss"))
+    assert found.metric == "validation_loss"
+    assert found.axes == {"initial_lr": [0.1, 0.2]}
+    assert found.starts == {"A": {"initial_lr": 0.2, "lr_decay": 0.9}, "B": {"initial_lr": 0.1, "lr_decay": 0.9}}
+
+
+def test_parts_without_anything_say_so(tmp_path: Path) -> None:
+    run = trained_run(tmp_path, [Training("A", 0, [], status="failed")])
+    document = document_of(read_run(run))
+    for name in ("figures", "linear-search", "timing", "limits", "claims"):
+        part = sections(document)[name]
+        assert len(part.paragraphs) == 1, name
+        assert not part.figures, name
+
+
+def test_several_runs_stand_side_by_side_above_the_parts_of_each(tmp_path: Path) -> None:
+    runs = [reported(tmp_path / "one"), reported(tmp_path / "two", name="other")]
+    document = document_of_several(runs)
+    names = list(sections(document))
+    assert names[:3] == ["several", "run1", "run1-paper-tables"]
+    assert names.count("run2-reproduce") == 1
+    assert document.title == "2 runs compared"
+    assert sections(document)["run1"].title == f"hand/{runs[0].paths.run_id}"
+    assert answer(runs[1].records)[0] in sections(document)["run2"].paragraphs
+    accuracy, time, likeness = document.answer
+    names = [f"{run.paths.folder.parent.name}/{run.paths.run_id}" for run in runs]
+    claims = "; ".join(f"{name}: A 92.00 ± 25.41%, with nothing to compare it with" for name in names)
+    assert accuracy == f"Accuracy on the test set, by run: {claims}."
+    assert all(name in time for name in names)
+    assert likeness.startswith("All runs are of one protocol")
+
+
+def test_two_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    run = reported(tmp_path)
+    titles = [sections(document_of_several([run, run]))[f"run{number}"].title for number in (1, 2)]
+    assert titles[0] == f"hand/{run.paths.run_id} (1)"
+    assert titles[1] == f"hand/{run.paths.run_id} (2)"
+
+
+def test_a_fence_is_longer_than_those_in_the_text() -> None:
+    said = markdown_listing(Listing("The file", "a\n````\nb\n"))
+    assert said == "The file:\n\n`````\na\n````\nb\n`````"
+
+
+def test_the_report_of_a_copied_run_has_its_listings(tmp_path: Path) -> None:
+    made = reported(tmp_path / "here").paths
+    elsewhere = RunPaths(tmp_path / "elsewhere")
+    shutil.copytree(made.folder, elsewhere.folder)
+    write_report(elsewhere)
+    assert "```\ndwray sweep sweep.yaml\n```" in elsewhere.markdown.read_text()
+    assert "dwray sweep sweep.yaml" in elsewhere.html.read_text()
