@@ -63,7 +63,10 @@ class RunPaths:
             started = [each for each in inner if each.trials.is_file()]
             if started:
                 return started[-1]
-        raise RunError(f"{run}: neither the folder of a run (with {paths.trials.name}) nor a sweep in {runs_dir}")
+        raise RunError(
+            f"{run}: neither the folder of a run (with {paths.trials.name}) nor a sweep in {runs_dir}; "
+            "`dwray runs` lists them, --runs-dir says where they are"
+        )
 
     def discard(self) -> None:
         """Remove the folder of a run that was refused before its first trial, and its sweep's if that is empty now."""

@@ -168,7 +168,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_sweep_file_is_planned_or_refused_in_one_line(folder: Path, content: bytes) -> None:
     path = folder / "mine.yaml"
     path.write_bytes(content)
-    assert_one_line(*command("plan", str(path)), refused=EXIT_USAGE)
+    assert_one_line(*command("plan", str(path), "--no-calibrate"), refused=EXIT_USAGE)
 
 
 @settings(max_examples=200, deadline=None)
@@ -189,7 +189,7 @@ def test_a_sweep_file_is_planned_or_refused_in_one_line(folder: Path, content: b
 @example("seeds.a=1")
 @example("search.axes.initial_lr=[0.1, .nan]")
 def test_a_setting_is_planned_or_refused_in_one_line(override: str) -> None:
-    assert_one_line(*command("plan", "digits", f"--set={override}"), refused=EXIT_USAGE)
+    assert_one_line(*command("plan", "digits", "--no-calibrate", f"--set={override}"), refused=EXIT_USAGE)
 
 
 # --- the records of a run

@@ -31,11 +31,10 @@ from dwray.spec import AxisValue, SweepSpec
 
 SPREAD = 0.2
 """A sweep's time is told no more narrowly than this to either side: machines drift, and so do their neighbours."""
-START_WORKERS, STAGE_WORKERS, END_WORKERS = 4.5, 2.5, 1.5
-"""What starting a sweep, starting the workers of a further stage, and writing the report take, as multiples of the time
-that a process takes to start and import torch; so they follow a machine that is slow or busy. In a run of digits on two
-cores that others used, too, they were 3.5 to 5.2, 2.8 to 4.1 and 2.1 to 3.1, by the start before it and the one after
-it; these are lower, for machines with less beside."""
+START_WORKERS, STAGE_WORKERS, END_WORKERS = 6.5, 2.5, 3.5
+"""What starting a sweep, starting the workers of a further stage, and writing the report take, as multiples of the
+time that a process takes to start and import torch, so that they follow a machine that is slow or busy. In two runs of
+digits on two cores they were 7.0, 2.3 to 2.8 and 4.4 (quiet), and 5.2, 4.1 and 3.1 (with much beside)."""
 TRIAL_SECONDS = 0.1
 """Around a trial in a worker that is there."""
 MOST_IMAGES = 10_000

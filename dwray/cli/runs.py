@@ -35,7 +35,7 @@ def new_run(sweep: str, runs_dir: Path, storage: str | None) -> KeptRun:
                 break
             tried.append(paths)
     except OSError as error:
-        raise RunError(f"{storage}: cannot be read ({one_line(error)})") from error
+        raise RunError(f"{storage}: cannot be read ({one_line(error)}); check its name and your credentials") from error
     for each in tried:  # until now they kept their numbers from being given again
         each.discard()
     remember(kept, paths)

@@ -80,7 +80,7 @@ def check(content: bytes, *, where: str, identity: str, epochs_done: int) -> Non
     """
     saved = _read(content, where, torch.device("cpu"))
     if (saved.get("identity"), saved.get("epochs_done")) != (identity, epochs_done):
-        raise RunError(f"{where}: a checkpoint of another training, or of another epoch")
+        raise RunError(f"{where}: a checkpoint of another training, or of another epoch; delete it to start over")
 
 
 def restore_weights(content: bytes, network: nn.Module, *, where: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from dwray.results.claims import PASSES
-from dwray.results.comparison import unfinished_trainings
+from dwray.results.comparison import not_the_papers, unfinished_trainings
 from dwray.results.curves import train_seconds
 from dwray.results.one_device import MOVED, kinds, training_time_ratio
 from dwray.results.records import Records
@@ -259,6 +259,9 @@ def _doubts(records: Records) -> list[str]:
     unfinished = unfinished_trainings(records)
     if unfinished:
         doubts.append(f"NOT ALL trainings completed ({', '.join(unfinished)})")
+    if records.compare_with:
+        unlike = "".join(not_the_papers(records)).removeprefix("Not like with like: ").rstrip(".")
+        doubts += [f"not as the paper had it: {unlike}"] if unlike else []
     return doubts
 
 

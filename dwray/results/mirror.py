@@ -108,7 +108,7 @@ class Mirror:
 
     def _copy(self, path: Path) -> None:
         if lease.taken(self._storage):
-            raise RunError("another dwray works on this run")
+            raise RunError(f"{self._storage}: another dwray works on this run; wait for it, or end it first")
         self._storage.write(path.relative_to(self._paths.folder).as_posix(), path.read_bytes())
 
 
@@ -124,13 +124,13 @@ def fetch(storage: Storage, paths: RunPaths) -> None:
     try:
         names = storage.names()
         if paths.trials.name not in names and not paths.trials.is_file():
-            raise RunError(f"{storage}: holds no run (no {paths.trials.name})")
+            raise RunError(f"{storage}: holds no run (no {paths.trials.name}); give .../SWEEP/RUN-ID")
         here = Storage(paths.folder)
         stay = here.names() if _progress(paths, here.read) > _progress(paths, storage.read) else []
         for name in names:
             path = paths.folder / name
             if not path.resolve().is_relative_to(paths.folder.resolve()):
-                raise RunError(f"{storage}: the file {name!r} would lie outside of the run")
+                raise RunError(f"{storage}: the file {name!r} would lie outside of the run; delete it there")
             if name not in stay and _in_both(paths, path):
                 _write_here(path, storage.read(name))
         remember(storage, paths)
@@ -164,7 +164,7 @@ def _write_here(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, content)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written ({one_line(error)})") from error
+        raise RunError(f"{path}: cannot be written ({one_line(error)}); check its rights and the space") from error
 
 
 def _files(paths: RunPaths) -> Iterable[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dwray.core.config import SWITCHES, FieldError, ProtocolConfig, switches_of
+from dwray.core.config import SWITCHES, FieldError, ProtocolConfig, TrainingConfig, switches_of
 from dwray.results.schema import ALWAYS, STATUSES
 
 MOST = 10**18
@@ -22,6 +22,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "stage": ("search", "train", "time"),
     "status": STATUSES,
     "set": ("train", "validation", "test"),
+    "axis": tuple(field.name for field in dataclasses.fields(TrainingConfig)),
 }
 """Columns of names, and the names."""
 LEAST = {"epoch": 1, "pass_number": 1, "images": 1}
@@ -39,6 +40,11 @@ def fault_of_table(table: pa.Table, schema: pa.Schema) -> str | None:
         table.validate(full=True)  # offsets, and that text is UTF-8
     except pa.ArrowException as error:
         return f"is damaged ({str(error).splitlines()[0]})"
+    if (
+        "axis" in schema.names
+        and pc.any(pc.and_(pc.equal(table["stage"], "search"), pc.is_null(table["axis"]))).as_py()
+    ):
+        return "column 'axis' has no value for a trial of the search"
     return next(filter(None, (_fault_of_column(table.column(field.name), field) for field in schema)), None)
 
 

@@ -111,7 +111,7 @@ def _note_resumption(paths: RunPaths) -> None:
         began = json.loads(paths.environment.read_text())
         began.setdefault("resumed", []).append(environment())
     except (OSError, ValueError, AttributeError) as error:
-        raise RunError(f"{paths.environment}: cannot be read as JSON ({error})") from error
+        raise RunError(f"{paths.environment}: cannot be read as JSON ({error}); delete it and resume again") from error
     write_json(paths.environment, began)
 
 

@@ -132,4 +132,4 @@ def test_the_tables_take_time_and_memory_in_proportion_to_the_rows() -> None:
 @pytest.mark.slow
 def test_the_page_of_a_large_run_stays_small_though_most_of_its_trials_failed() -> None:
     (found,) = processed("--trials", "400", "--epochs", "60", "--report", "--unfinished", "0.9")
-    assert found["report_html_mib"] < 0.3, found
+    assert found["report_html_mib"] < 2.5, found
