@@ -76,15 +76,17 @@ class Planned:
         return found
 
 
-def planned(spec: SweepSpec, slots: int | None, gpus: int | None) -> Planned:
+def planned(spec: SweepSpec, slots: int | None, gpus: int | None, patience_seconds: float = math.inf) -> Planned:
     """Measure, and estimate.
 
     Args:
         spec: The sweep.
         slots: Trials side by side, at most; None is as many as fit on this machine.
         gpus: How many GPUs like this machine's there are; None is as many as it has.
+        patience_seconds: The longest that measuring may take.
 
     Raises:
+        SlowDeviceError: It takes longer.
         SpecError: A trial does not fit, or there is no GPU to measure on.
         DataError: The images are not there and their shape is not known, or they are not what they should be.
         RunError: Something could not be measured.
@@ -102,7 +104,8 @@ def planned(spec: SweepSpec, slots: int | None, gpus: int | None) -> Planned:
             frozenset((machine.beside.search, machine.beside.train)),
             tuple(timed_passes(spec)),
             {name: Network(spec.network_of(name), spec.width_of(name)) for name in spec.networks},
-        )
+        ),
+        patience_seconds,
     )
     start = calibration.worker_start_seconds
     measured = Measured(

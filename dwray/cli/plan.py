@@ -1,5 +1,6 @@
 """``dwray plan``: what a sweep would run, how long it would take here, and what it would cost."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 @SWEEP
 @click.option(
     "--calibrate/--no-calibrate",
-    default=True,
-    help="Train and time a few steps here; or count trials and epochs alone.",
+    default=None,
+    help="Train and time a few steps here, however long that takes; or count trials and epochs alone. By default a "
+    "minute is tried.",
 )
 @click.option("--slots", type=click.IntRange(min=1), help="Trials side by side; by default as many as fit here.")
 @click.option("--gpus", type=click.IntRange(min=1), help="GPUs like this machine's; by default those it has.")
@@ -26,7 +28,7 @@ def plan(
     sweep: str,
     overrides: tuple[str, ...],
     seed: int | None,
-    calibrate: bool,
+    calibrate: bool | None,
     slots: int | None,
     gpus: int | None,
     as_json: bool,
@@ -37,12 +39,18 @@ def plan(
     file says what a GPU costs (resources.price_per_gpu_hour).
     """
     spec = resolve_sweep(sweep, overrides, seed)
-    if not calibrate:
+    if calibrate is False:
         print_plan(spec, as_json)
         return
     from dwray.cli.calibrate import planned
+    from dwray.core.calibration import PATIENCE_SECONDS, SlowDeviceError
 
-    found = planned(spec, slots, gpus)
+    try:
+        found = planned(spec, slots, gpus, PATIENCE_SECONDS if calibrate is None else math.inf)
+    except SlowDeviceError as error:
+        print_plan(spec, as_json)
+        click.echo(f"No times: {error}. With --calibrate it may take as long as it needs.", err=True)
+        return
     if as_json:
         print_json(to_json(spec, found))
     else:

@@ -4,6 +4,7 @@ The work is done by the code that trials use, in processes like theirs: as many 
 because two trainings on one processor are each slower than one alone. torch is imported there, and not here.
 """
 
+import math
 import multiprocessing
 import signal
 import time
@@ -26,8 +27,14 @@ MOST_AT_ONCE = 8
 """No more processes than this are started: each takes half a gigabyte."""
 START_SECONDS, ANSWER_SECONDS = 300.0, 1800.0
 """A process that is silent for longer, at its start and at work, is given up."""
+PATIENCE_SECONDS = 60.0
+"""So long a user who has not asked for it waits for a calibration."""
 END_SECONDS = 5.0
 """What a process is given to end by itself."""
+
+
+class SlowDeviceError(RunError):
+    """A few steps take this device longer than anyone wanted to wait."""
 
 
 @dataclass(frozen=True)
@@ -126,18 +133,20 @@ class Work:
     contenders: Mapping[str, Network]
 
 
-def calibrate(work: Work) -> Calibration:
+def calibrate(work: Work, patience_seconds: float = math.inf) -> Calibration:
     """Measure what a plan needs.
 
     Args:
         work: What to measure.
+        patience_seconds: The longest that it may take.
 
     Raises:
+        SlowDeviceError: It takes longer.
         RunError: A process ended, or something could not be measured; the message says which and why.
     """
     began = time.perf_counter()
     most = min(MOST_AT_ONCE, max(work.side_by_side))
-    with _workers(most, work.device) as (workers, start_seconds):
+    with _workers(most, work.device, began + patience_seconds) as (workers, start_seconds):
         for worker in workers:
             worker.send("begin", work.splits)
         names = [worker.receive(ANSWER_SECONDS) for worker in workers]
@@ -167,7 +176,8 @@ def _trainings(workers: "Sequence[_Worker]", work: Work) -> dict[TrainingKind, T
 class _Worker:
     """A process that measures, seen from the one that asks."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, ends: float) -> None:
+        self._ends = ends
         context = multiprocessing.get_context("spawn")  # torch's threads and CUDA do not survive a fork
         self._connection, theirs = context.Pipe()
         # Not daemonic: the notebooks' loader starts processes of its own there.
@@ -186,10 +196,14 @@ class _Worker:
         """Wait for the answer.
 
         Raises:
+            SlowDeviceError: There is none by the time that this has to end.
             RunError: There is none in time, or it is an error.
         """
+        left = self._ends - time.perf_counter()
         try:
-            if not self._connection.poll(seconds):
+            if not self._connection.poll(max(0.0, min(seconds, left))):
+                if left < seconds:
+                    raise SlowDeviceError("this device takes too long for a few steps of this sweep")
                 raise RunError(f"a process that calibrates did not answer within {seconds:.0f} s")
             done, answer = self._connection.recv()
         except (EOFError, OSError) as error:
@@ -213,7 +227,7 @@ class _Worker:
     def end(self) -> None:
         """Let it end, or end it."""
         self._connection.close()
-        self._process.join(END_SECONDS)
+        self._process.join(END_SECONDS if time.perf_counter() < self._ends else 0)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -221,13 +235,13 @@ class _Worker:
 
 
 @contextmanager
-def _workers(count: int, device: str) -> Iterator[tuple[list[_Worker], float]]:
-    """So many processes, and the seconds until the last of them could compute."""
+def _workers(count: int, device: str, ends: float) -> Iterator[tuple[list[_Worker], float]]:
+    """So many processes, which have until then, and the seconds until the last of them could compute."""
     began = time.perf_counter()
     workers: list[_Worker] = []
     try:
         for _ in range(count):
-            workers.append(_Worker(device))  # noqa: PERF401 - those that were started are ended if one cannot be
+            workers.append(_Worker(device, ends))  # noqa: PERF401 - those that were started are ended if one cannot be
         for worker in workers:
             worker.receive(START_SECONDS)
         yield workers, time.perf_counter() - began
