@@ -16,10 +16,11 @@ from object_store import ObjectStore
 from records import identity, make_run
 from tiny import DISTURBED, TINY
 
-from dwray.cli.runs import KeptRun, find_run, new_run
+from dwray.cli.runs import new_run
 from dwray.errors import EXIT_FAILED, RunError
 from dwray.paths import RunPaths
 from dwray.report.documents import write_report
+from dwray.results.kept import KeptRun, find_run
 from dwray.results.lease import NAME
 from dwray.results.mirror import Mirror, fetch, remember
 from dwray.results.records import Records

@@ -21,9 +21,9 @@ from processes import kill_all_in, trials_below
 from same import assert_same_results
 from tiny import DISTURBED
 
-from dwray.cli.runs import find_run
 from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE
 from dwray.paths import RunPaths
+from dwray.results.kept import find_run
 from dwray.results.records import Records
 
 pytestmark = pytest.mark.slow

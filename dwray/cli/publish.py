@@ -9,13 +9,13 @@ import click
 
 from dwray.cli.complete import complete_run
 from dwray.cli.options import EPILOG, RUNS_DIR, WANDB_WHERE
-from dwray.cli.runs import find_run
 from dwray.errors import EXIT_FAILED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, UserError
+from dwray.results.kept import find_run
 
 if TYPE_CHECKING:
-    from dwray.cli.runs import KeptRun
     from dwray.paths import RunPaths
     from dwray.publish.process import Destination, Outcome
+    from dwray.results.kept import KeptRun
     from dwray.storage import Storage
 
 

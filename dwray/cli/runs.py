@@ -1,13 +1,11 @@
-"""The run of a command: a new one, or the one that a user means."""
+"""The folder of a new run."""
 
 from pathlib import Path
 
 from dwray.errors import RunError, one_line
 from dwray.paths import RunPaths
-from dwray.results.kept import KeptRun, find_run
+from dwray.results.kept import KeptRun
 from dwray.storage import Storage
-
-__all__ = ["KeptRun", "find_run", "new_run"]
 
 
 def new_run(sweep: str, runs_dir: Path, storage: str | None) -> KeptRun:

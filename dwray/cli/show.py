@@ -9,9 +9,9 @@ import click
 
 from dwray.cli.complete import complete_run
 from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
-from dwray.cli.runs import find_run
 from dwray.cli.status import finite
 from dwray.errors import EXIT_USAGE, RunError
+from dwray.results.kept import find_run
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,15 +10,15 @@ import click
 
 from dwray.cli.complete import complete_run
 from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
-from dwray.cli.runs import find_run
 from dwray.errors import RunError, UserError, one_line
+from dwray.results.kept import find_run
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from dwray.cli.runs import KeptRun
     from dwray.paths import RunPaths
     from dwray.publish.ledger import Ledger
+    from dwray.results.kept import KeptRun
     from dwray.results.records import Records
     from dwray.results.run_standing import Driver, Planned, RunStanding
     from dwray.results.standing import StageStanding

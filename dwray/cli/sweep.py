@@ -11,8 +11,9 @@ from dwray.cli.complete import complete_run
 from dwray.cli.options import DRIVER, EPILOG, RUNS_DIR, SWEEP, WANDB, print_json
 from dwray.cli.plan import print_plan, resolve_sweep
 from dwray.cli.publish import published, take_destination
-from dwray.cli.runs import KeptRun, find_run, new_run
+from dwray.cli.runs import new_run
 from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED, RunError, UserError
+from dwray.results.kept import KeptRun, find_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
