@@ -239,7 +239,7 @@ def load_run(run: str | os.PathLike[str], *, runs_dir: str | os.PathLike[str] | 
         >>> dwray.load_run("digitz")
         Traceback (most recent call last):
         ...
-        dwray.errors.RunError: digitz: neither the folder of a run (with trials.parquet) nor a sweep in runs
+        dwray.errors.RunError: digitz: neither the folder of a run ...
     """
     folder = Path(runs_dir or os.environ.get("DWRAY_RUNS_DIR") or "runs")
     loaded = Run(find_run(os.fspath(run), folder).paths)

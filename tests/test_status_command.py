@@ -53,7 +53,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
 def test_a_run_that_goes_on_is_shown_as_its_driver_shows_it(run: RunPaths, capsys: pytest.CaptureFixture[str]) -> None:
     capacity = noted_capacity("train", Capacity("GPU", 8, 0.5, 2))
     running = {"status": "running", "epochs_done": 1}
-    change(run, "time", metadata=capacity, t1=running, t2={"stage": "search", "status": "completed", "axis": "initial_lr"})
+    change(
+        run, "time", metadata=capacity, t1=running, t2={"stage": "search", "status": "completed", "axis": "initial_lr"}
+    )
     with Lease(Storage(run.folder)):
         code, out, error = in_process("status", str(run.folder), capsys=capsys)
         data = json.loads(in_process("status", str(run.folder), "--json", capsys=capsys)[1])

@@ -5,6 +5,7 @@ Pages have checksums, but not those of an older dwray, and a checksum does not k
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from dwray.results.schema import ALWAYS, STATUSES
 
 MOST = 10**18
 """No count, time or rate of a run is larger."""
+SETTINGS = (*(field.name for field in dataclasses.fields(TrainingConfig)), "learning_rate")
+"""Columns of what a user set, which may be as large as a number can be."""
 LAST_MILLISECOND = 253_402_300_799_999
 """Of the year 9999, the last that Python's datetime knows, since 1970."""
 KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -45,7 +48,23 @@ def fault_of_table(table: pa.Table, schema: pa.Schema) -> str | None:
         and pc.any(pc.and_(pc.equal(table["stage"], "search"), pc.is_null(table["axis"]))).as_py()
     ):
         return "column 'axis' has no value for a trial of the search"
-    return next(filter(None, (_fault_of_column(table.column(field.name), field) for field in schema)), None)
+    open_ended = _open_ended(table, schema)
+    columns = ((_known(table.column(field.name), field, open_ended), field) for field in schema)
+    return next(filter(None, (_fault_of_column(column, field) for column, field in columns)), None)
+
+
+def _open_ended(table: pa.Table, schema: pa.Schema) -> pa.ChunkedArray | None:
+    """Which rows are of a training that diverged, or may yet be found to have; None in a table of something else."""
+    if "status" in schema.names:
+        return pc.not_equal(table["status"], "completed")
+    return pc.fill_null(table["diverged"], False) if "diverged" in schema.names else None
+
+
+def _known(column: pa.ChunkedArray, field: pa.Field, open_ended: pa.ChunkedArray | None) -> pa.ChunkedArray:
+    """A column without the accuracies that are no number, where they may be."""
+    if open_ended is None or not field.name.endswith("accuracy_percent"):
+        return column
+    return pc.if_else(pc.and_(open_ended, pc.is_nan(column)), pa.scalar(None, column.type), column)
 
 
 def _fault_of_column(column: pa.ChunkedArray, field: pa.Field) -> str | None:
@@ -60,11 +79,12 @@ def _fault_of_column(column: pa.ChunkedArray, field: pa.Field) -> str | None:
     if field.name.endswith("loss"):
         return None  # of a training that diverged it may be anything
     if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
-        return _outside(column, field.name, LEAST.get(field.name, 0), MOST)
+        is_free = field.name in SETTINGS and pa.types.is_floating(field.type)
+        return _outside(column, field.name, LEAST.get(field.name, 0), sys.float_info.max if is_free else MOST)
     return None
 
 
-def _outside(column: pa.ChunkedArray, name: str, least: int, most: int) -> str | None:
+def _outside(column: pa.ChunkedArray, name: str, least: int, most: float) -> str | None:
     """The first value that does not lie in a range; NaN lies in none."""
     number = float if pa.types.is_floating(column.type) else int
     ends = [pa.scalar(number(end), column.type) for end in (least, most)]

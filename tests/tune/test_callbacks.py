@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from ray import tune
+from records import identity
 
 from dwray.paths import RunPaths
 from dwray.results.records import Records
@@ -52,7 +53,7 @@ def test_a_trial_that_fails_in_its_creation_has_a_whole_row_at_every_moment(ray_
         def step(self) -> dict[str, Any]:
             return {"done": True}
 
-    store = RunStore(RunPaths.create(tmp_path, "x"), {"sweep": "x", "contenders": "[]"})
+    store = RunStore(RunPaths.create(tmp_path, "x"), identity("x", ["A"]))
     seen: list[dict[str, Any]] = []
 
     class Reader(tune.Callback):  # type: ignore[misc]
