@@ -30,9 +30,9 @@ def train_seconds(epochs: EpochRows) -> float | None:
 
 
 def pass_seconds(epochs: EpochRows) -> list[float]:
-    """Seconds of each epoch of a training: its training pass and its validation pass."""
+    """Seconds of each epoch of a training whose training pass and validation pass were timed: of both."""
     passes = zip(epochs.column("train_seconds"), epochs.column("validation_seconds"), strict=True)
-    return [train + validation for train, validation in passes]
+    return [train + validation for train, validation in passes if train is not None and validation is not None]
 
 
 def target_accuracy(records: Records) -> float | None:

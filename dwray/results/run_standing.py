@@ -1,6 +1,7 @@
 """How a run stands that goes on elsewhere, or has ended: from its records, and from the lease of its driver."""
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -83,9 +84,11 @@ def trial_progress(records: Records, row: Row, axes: Sequence[str] = ()) -> Tria
     contender = row["contender"] or ""
     searched = row["stage"] == "search"
     pace, accuracies = None, []
-    if len(epochs):
-        pace = statistics.median(pass_seconds(epochs))
-        accuracies = [each for each in epochs.column("validation_accuracy_percent") if each is not None]
+    name = row["trial"] or row["trial_id"]
+    if passes := pass_seconds(epochs):
+        pace = statistics.median(passes)
+        scored = epochs.column("validation_accuracy_percent")
+        accuracies = [each for each in scored if each is not None and math.isfinite(each)]
     elif row["stage"] == "time" and row["status"] == "completed":
         pace = row["seconds"]
     last: Mapping[str, Any] = epochs[-1] if len(epochs) else {}
@@ -94,10 +97,10 @@ def trial_progress(records: Records, row: Row, axes: Sequence[str] = ()) -> Tria
     settings = [f"{axis} {row[axis]}" for axis in axes if row.get(axis) is not None] if searched else []
     return TrialProgress(
         trial_id=row["trial_id"],
-        name=row["trial"],
+        name=name,
         status=row["status"],
         contender=contender,
-        varies=row["trial"].removeprefix(f"{contender} "),
+        varies=name.removeprefix(f"{contender} "),
         settings=", ".join(settings),
         iteration=done,
         iterations=planned,

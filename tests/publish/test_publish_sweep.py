@@ -50,7 +50,7 @@ class Sweep:
 
     @property
     def wandb_lines(self) -> list[str]:
-        return [line for line in self.said.splitlines() if line.startswith("W&B")]
+        return [line for line in self.said.splitlines() if re.match(r"W&B: \S", line)]
 
     @property
     def paths(self) -> RunPaths:
