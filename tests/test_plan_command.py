@@ -97,6 +97,7 @@ def test_what_cannot_be_planned_is_one_line(here: Here) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.lab
 def test_a_sweep_takes_about_as_long_as_planned(tmp_path: Path) -> None:
     """The bound is for a machine that others use, too, and for a sweep that is mostly starting."""
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**DISTURBED, "name": "tiny"}))

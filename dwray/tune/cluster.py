@@ -18,6 +18,8 @@ from dwray.errors import UserError
 from dwray.results.progress import Listener, Notice
 from dwray.tune.placement import SLOT
 
+CLIENT_TRIES = 3
+"""To have the head start a server for a client."""
 SETTINGS = {
     "RAY_DEDUP_LOGS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",  # no word about our users' machines leaves them unless they ask for it
@@ -54,6 +56,18 @@ def is_client(address: str | None) -> bool:
     return (address or os.environ.get("RAY_ADDRESS") or "").startswith("ray://")
 
 
+def _init(**options: Any) -> None:
+    """Connect; a head that is busy may fail to start the process that would serve this client, and then do so."""
+    for left in reversed(range(CLIENT_TRIES)):
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError) as error:
+            if not left or "Starting Ray client server failed" not in str(error):
+                raise
+        else:
+            return
+
+
 @contextmanager
 def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
     """Connect to Ray for the length of a sweep.
@@ -78,12 +92,7 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
         if local:
             options = {"include_dashboard": False, "resources": {SLOT: 1}}
         try:
-            ray.init(
-                address="local" if local else address,
-                log_to_driver=verbose,
-                logging_level=level,
-                **options,
-            )
+            _init(address="local" if local else address, log_to_driver=verbose, logging_level=level, **options)
         except (ConnectionError, RuntimeError, ValueError, ImportError, RayError) as error:
             raise UserError(
                 f"cannot connect to Ray at {address or os.environ.get('RAY_ADDRESS') or 'this machine'}: "
