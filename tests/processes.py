@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -28,6 +29,26 @@ def trials_below(driver: int) -> list[int]:
             if of_training and str(driver) in [each.name for each in ancestors(process)]:
                 found.append(int(process.name))
     return found
+
+
+def wait_until(true: Callable[[], object], seconds: float = 120) -> None:
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends, true
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def suspended(processes: list[int]) -> Iterator[None]:
+    """Let processes stand still, so that what they do is not over before one has looked."""
+    assert processes
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
 
 
 def kill_all_in(folder: Path) -> None:

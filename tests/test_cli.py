@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from commands import dwray, in_process
+from object_store import ObjectStore
 from records import make_run
 from tiny import TINY
 
 from dwray.errors import EXIT_NOT_EXCLUSIVE
 from dwray.paths import RunPaths
+from dwray.storage import Storage
 
 Here = Callable[..., tuple[int, str, str]]
 
@@ -153,40 +155,16 @@ def test_a_sweep_from_the_command_line_ends_in_its_report(
 
 
 @pytest.mark.slow
-def test_failed_trials_are_listed_by_name_and_give_exit_code_3(tmp_path: Path) -> None:
-    sweep = write_sweep(
-        tmp_path,
-        networks={"ConvNet": {"training": {"crop_padding": 10**7}}, "DepthwiseConvNet": {}},
-        search={},
-        seeds=[0],
-        timing=None,
-        resources={"gpus_per_trial": 0, "retries": 1},
-    )
-    swept = dwray("sweep", str(sweep), "--json", folder=tmp_path)
-    assert swept.returncode == 3, swept.stderr
-    found = json.loads(swept.stdout)
-    assert found["run"] == str(RunPaths.find("tiny", tmp_path / "runs").folder)
-    assert [(each["stage"], each["trial"]) for each in found["failed"]] == [("train", "ConvNet seed=0")]
-    assert found["failed"][0]["error"].startswith("RuntimeError")
-    assert "epoch 2/2" in swept.stderr
-    shown = dwray("report", "tiny", folder=tmp_path)
-    summary = shown.stdout.partition("1 of the trials failed:")[2]
-    assert "train: ConvNet seed=0 (tried 2 times): RuntimeError" in summary
-    assert "Traceback" not in swept.stdout + swept.stderr + shown.stdout
-    as_json = dwray("report", "tiny", "--json", folder=tmp_path)
-    accuracy = json.loads(as_json.stdout)["tables"]["accuracy"]
-    assert {(row["contender"], row["n"]) for row in accuracy} == {("DepthwiseConvNet", 1)}
-    assert "ConvNet: 1 failed" in shown.stdout, "what the table cannot show, its note says"
-
-
-@pytest.mark.slow
-def test_bad_data_is_one_line_before_any_training(tmp_path: Path) -> None:
+def test_bad_data_is_one_line_before_any_training(tmp_path: Path, object_store: ObjectStore) -> None:
     (tmp_path / "data").mkdir()
     pq.write_table(pa.table({"x": [1]}), tmp_path / "data" / "train-00000-of-00001.parquet")
     sweep = write_sweep(tmp_path, data={"source": "parquet", "root": "data"})
-    swept = dwray("sweep", str(sweep), "-q", folder=tmp_path)
+    bucket = object_store.new_bucket()
+    swept = dwray("sweep", str(sweep), "-q", "--storage", bucket, folder=tmp_path)
     assert swept.returncode == 1
     assert swept.stderr.startswith("dwray: ")
     assert swept.stderr.count("\n") == 1, swept.stderr
     assert "data" in swept.stderr
+    assert "to go on" not in swept.stderr
     assert list((tmp_path / "runs").iterdir()) == [], "nothing half-written"
+    assert not Storage(bucket).names()

@@ -198,7 +198,8 @@ def test_the_disk_is_held_against_what_a_sweep_leaves() -> None:
 
 
 @pytest.mark.slow
-def test_a_cluster_that_is_not_there_fails_in_time(here: Here) -> None:
+def test_a_cluster_that_is_not_there_fails_in_time(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dwray.doctor.ANSWER_SECONDS", 8.0)
     check = found(here, "--address", "127.0.0.1:9")["Ray"]
     assert check.status == FAILED
     assert "127.0.0.1:9 does not answer" in check.found

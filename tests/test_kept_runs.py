@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import json
-import re
 import shutil
 import subprocess
 import time
@@ -11,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import COMMAND, dwray
+from commands import COMMAND
 from object_store import ObjectStore
 from records import identity, make_run
-from tiny import DISTURBED, TINY
+from tiny import DISTURBED
 
 from dwray.cli.runs import new_run
 from dwray.errors import EXIT_FAILED, RunError
@@ -209,31 +208,6 @@ def test_a_sweep_that_is_taken_over_ends_in_a_line(tmp_path: Path) -> None:
     assert "another dwray took this run over (process 1 on far-away)" in line
     assert line.endswith(f"dwray resume {run}")
     assert (run / NAME).read_text() == FOREIGN
-
-
-@pytest.mark.slow
-def test_a_sweep_in_a_store_says_how_any_machine_goes_on_and_one_without_a_trial_leaves_nothing(
-    tmp_path: Path, object_store: ObjectStore
-) -> None:
-    bucket = object_store.new_bucket()
-    small = {**TINY, "search": {}, "timing": None, "networks": ["ConvNet"], "seeds": [0]}
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(small))
-    nowhere = ("--set", "data.source=cifar10", "--set", f"data.root={tmp_path}", "--set", "data.mirror=file:///nowhere")
-    refused = dwray("sweep", "tiny.yaml", *nowhere, "--storage", bucket, folder=tmp_path)
-    assert refused.returncode == EXIT_FAILED
-    assert refused.stderr.startswith("dwray: ")
-    assert "to go on" not in refused.stderr
-    assert not Storage(bucket).names()
-    assert not list((tmp_path / "runs").glob("*"))
-
-    swept = dwray("sweep", "tiny.yaml", "--storage", bucket, "--address", "local", folder=tmp_path)
-    assert swept.returncode in (0, 4), swept.stderr
-    first, second, *_ = swept.stdout.splitlines()
-    assert re.fullmatch(rf"run {tmp_path}/runs/tiny/\S+", first)
-    assert re.fullmatch(rf"any machine can go on with it: dwray resume {bucket}/tiny/\S+ --address local", second)
-    names = Storage(second.split()[-3]).names()
-    assert {"report.html", "trials.parquet", "sweep.yaml"} < set(names)
-    assert not {NAME, "storage.json"} & set(names)
 
 
 @pytest.mark.slow

@@ -15,16 +15,18 @@ from typing import Any, ClassVar
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from commands import COMMAND, in_process
+from commands import COMMAND, dwray, in_process
 from object_store import KEY, SECRET, ObjectStore
 from processes import kill_all_in, trials_below
 from same import assert_same_results
 from tiny import DISTURBED
 
-from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE
+from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED
 from dwray.paths import RunPaths
 from dwray.results.kept import find_run
+from dwray.results.lease import NAME
 from dwray.results.records import Records
+from dwray.storage import Storage
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +95,7 @@ def undisturbed(swept: tuple[subprocess.CompletedProcess[str], Path]) -> Path:
     return the_run(swept[1])
 
 
+@pytest.mark.lab
 def test_killed_in_each_stage_and_resumed_it_has_the_same_results(tmp_path: Path, undisturbed: Path) -> None:
     write_sweep(tmp_path)
     driver = Driver("sweep", "tiny.yaml", folder=tmp_path)
@@ -162,7 +165,8 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    write_sweep(tmp_path, search={}, timing=None, networks=["DepthwiseConvNet"])
+    networks = {"DepthwiseConvNet": {}, "fails": {"network": "ConvNet", "training": {"crop_padding": 10**7}}}
+    write_sweep(tmp_path, search={}, timing=None, networks=networks, seeds=[0])
     with small_disk(tmp_path / "runs", "40m") as disk:
         driver = Driver("sweep", "tiny.yaml", folder=tmp_path)
         driver.wait_until(driver.said("train: started"))
@@ -176,19 +180,31 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path
         assert "dwray resume" in lines[0]
         assert "Traceback" not in driver.log.read_text()
         (disk / "ballast").unlink()
-        driver = Driver("resume", "tiny", folder=tmp_path)
-        assert driver.end() in WELL, driver.log.read_text()
+        resumed = dwray("resume", "tiny", "--json", folder=tmp_path)
+        assert resumed.returncode == EXIT_TRIALS_FAILED, resumed.stderr
+        assert "Traceback" not in resumed.stdout + resumed.stderr
         records = Records.read(RunPaths(the_run(tmp_path)))
-        assert [row["status"] for row in records.trials] == ["completed"] * 2
-        assert sorted(row["epoch"] for row in records.epochs) == sorted([*range(1, 7)] * 2)
+        assert {row["contender"]: row["status"] for row in records.trials} == {
+            "DepthwiseConvNet": "completed",
+            "fails": "failed",
+        }
+        assert [row["epoch"] for row in records.epochs] == [*range(1, 7)]
+        found = json.loads(resumed.stdout)
+        assert found["run"] == str(the_run(tmp_path))
+        [failed] = found["failed"]
+        assert (failed["stage"], failed["trial"]) == ("train", "fails seed=0")
+        assert failed["error"].startswith("RuntimeError")
+        assert "epoch 6/6" in resumed.stderr, "the progress is beside the JSON"
 
 
+@pytest.mark.lab
 def test_the_machine_is_lost_and_the_run_goes_on_from_the_object_store(
     tmp_path: Path, undisturbed: Path, object_store: ObjectStore
 ) -> None:
     bucket = object_store.new_bucket()
     write_sweep(tmp_path / "first")
-    driver = Driver("sweep", "tiny.yaml", "--storage", f"{bucket}/runs", folder=tmp_path / "first")
+    where = ("--storage", f"{bucket}/runs", "--address", "local")
+    driver = Driver("sweep", "tiny.yaml", *where, folder=tmp_path / "first")
     driver.wait_until(driver.said("train: started"))
     with object_store.away():  # for longer than an epoch takes
         time.sleep(6)
@@ -196,6 +212,9 @@ def test_the_machine_is_lost_and_the_run_goes_on_from_the_object_store(
     time.sleep(3)  # the records follow within seconds
     driver.end(signal.SIGKILL)
     run_id = the_run(tmp_path / "first").name
+    first, second_line, *_ = driver.log.read_text().splitlines()
+    assert first == f"run {the_run(tmp_path / 'first')}"
+    assert second_line == f"any machine can go on with it: dwray resume {bucket}/runs/tiny/{run_id} --address local"
     shutil.rmtree(tmp_path / "first")
 
     second = tmp_path / "second"
@@ -217,7 +236,10 @@ def test_the_machine_is_lost_and_the_run_goes_on_from_the_object_store(
     timings = Records.read(RunPaths(the_run(second))).timings
     assert False in {row["exclusive"] for row in timings}
     assert max(row["other_cpu_seconds"] for row in timings) > 0.1
-    # All of it is in the object store, and nothing there or here knows the keys.
+    # All of it is in the object store, but for what is of one machine; and nothing there or here knows the keys.
+    names = Storage(f"{bucket}/runs/tiny/{run_id}").names()
+    assert {"report.html", "trials.parquet", "sweep.yaml"} < set(names)
+    assert not {NAME, "storage.json"} & set(names)
     third = find_run(f"{bucket}/runs/tiny/{run_id}", tmp_path / "third")
     assert third.paths.html.is_file()
     assert_same_results(third.paths.folder, undisturbed)

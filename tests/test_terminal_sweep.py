@@ -10,7 +10,6 @@ import struct
 import subprocess
 import termios
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from commands import COMMAND, in_process
+from processes import suspended, trials_below, wait_until
 from screen import shown
 from tiny import TINY
 
@@ -68,26 +68,30 @@ def test_a_sweep_on_a_terminal_from_its_live_table_to_its_answer(
 ) -> None:
     networks = {"ConvNet": {}, "a-contender-with-a-long-name": {"network": "DepthwiseConvNet"}}
     networks["fails"] = {"network": "ConvNet", "training": {"crop_padding": 10**7}}
-    resources = {"gpus_per_trial": 0, "retries": 0}
-    sweep = {**TINY, "networks": networks, "search": {}, "seeds": [0], "resources": resources}
+    resources = {"gpus_per_trial": 0, "retries": 1}
+    training = {**TINY["training"], "epochs": 40}
+    short: dict[str, Any] = {"search": {}, "seeds": [0]}
+    sweep = {**TINY, **short, "networks": networks, "training": training, "resources": resources}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(sweep))
-    running: dict[str, Any] = {}
+
+    def status() -> dict[str, Any]:
+        told = in_process("status", str(tmp_path / "runs" / "tiny"), "--json", capsys=capsys)[1]
+        found: dict[str, Any] = json.loads(told)
+        return found
+
     with on_a_terminal("sweep", "tiny.yaml", folder=tmp_path) as (process, output):
-        while process.poll() is None:
-            time.sleep(0.2)
-            if not running and list((tmp_path / "runs").glob("tiny/*/trials.parquet")):
-                told = in_process("status", str(tmp_path / "runs" / "tiny"), "--json", capsys=capsys)[1]
-                found = json.loads(told)
-                if any(stage["running"] for stage in found["stages"]):
-                    running = found
-        code = process.wait()
+        wait_until(lambda: re.search(rb"[1-9] running", output))
+        with suspended(trials_below(process.pid)):
+            wait_until(lambda: any(stage["running"] for stage in status()["stages"]))
+            running = status()
+        code = process.wait(120)
     written = output.decode()
     assert code == EXIT_TRIALS_FAILED, written
     frames = re.sub(r"\x1b\[[0-9;]*m", "", written)
     assert re.search(r"train: \d done( \(1 failed\))?, \d running, \d left, CPUs \d+/\d+", frames)
     assert re.search(r"about \d+ s\s+left", frames), "from measured epochs"
     assert "best so far: " in frames
-    assert re.search(r"a-contender-with-a-long-name +seed=0 +\d/2 ", frames)
+    assert re.search(r"a-contender-with-a-long-name +seed=0 +\d+/40 ", frames)
     lines = shown(written.replace("\r\n", "\n"))
     text = "\n".join(lines)
     assert not re.search(r"\d running", text), "the live table is gone"
@@ -97,6 +101,8 @@ def test_a_sweep_on_a_terminal_from_its_live_table_to_its_answer(
         "Table 2. Accuracy",
         "Accuracy on the test set: ",
         "1 of the trials failed:",
+        "train: fails seed=0 (tried 2 times): RuntimeError",
+        "fails: 1 failed",
         f"once that is mended, 1 of them can be tried again: dwray resume {paths.folder}",
         f"report:  {paths.html}",
         f"W&B:     not published; dwray publish {paths.folder}",
@@ -107,3 +113,6 @@ def test_a_sweep_on_a_terminal_from_its_live_table_to_its_answer(
     assert running["state"] == "running", "as seen from elsewhere while it went on"
     assert running["driver"]["process"] == process.pid
     assert json.loads(in_process("status", str(paths.folder), "--json", capsys=capsys)[1])["state"] == "failed"
+    as_json = json.loads(in_process("report", str(paths.folder), "--json", capsys=capsys)[1])
+    measured = {row["contender"] for row in as_json["tables"]["accuracy"]}
+    assert measured == {"ConvNet", "a-contender-with-a-long-name"}

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -53,13 +52,6 @@ def publishing(paths: RunPaths, server: WandbServer | None = None) -> Iterator["
             yield process
         finally:
             process.kill()
-
-
-def wait_until(true: Callable[[], object], seconds: float = 120) -> None:
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, true
-        time.sleep(0.02)
 
 
 def worker_of(folder: Path) -> int | None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 from commands import COMMAND, dwray
-from processes import kill_all_in, trials_below
-from publishing import assert_all_there, environment, kill_worker, publish, wait_until, worker_of
+from processes import kill_all_in, suspended, trials_below, wait_until
+from publishing import assert_all_there, environment, kill_worker, publish, worker_of
 from same import assert_same_results
 from tiny import TINY
 from wandb_server import KEY, Fault, WandbServer, serve
@@ -104,13 +104,9 @@ def held(sweep: Sweep) -> Iterator[None]:
     """Suspend its training once there are epochs: what is published until it goes on, is published during the sweep."""
     wait_until(lambda: (sweep.folder / "runs" / "tiny").is_dir() and sweep.paths.epochs.is_file())
     wait_until(lambda: len(read_parquet(sweep.paths.epochs)) > 0)
-    [trial] = trials_below(sweep.process.pid)
-    os.kill(trial, signal.SIGSTOP)
-    try:
+    with suspended(trials_below(sweep.process.pid)):
         yield
         assert "completed" not in [row["status"] for row in Records.read(sweep.paths).trials]
-    finally:
-        os.kill(trial, signal.SIGCONT)
 
 
 def processes_of(folder: Path) -> list[Path]:
