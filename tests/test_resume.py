@@ -100,7 +100,7 @@ def test_killed_in_each_stage_and_resumed_it_has_the_same_results(tmp_path: Path
     write_sweep(tmp_path)
     driver = Driver("sweep", "tiny.yaml", folder=tmp_path)
     # In the search: a worker, then the driver itself.
-    driver.wait_until(driver.said("running, epoch 2/3"))
+    driver.wait_until(driver.said("running, epoch 1/3"))
     workers = trials_below(driver.process.pid)
     assert workers
     os.kill(workers[0], signal.SIGKILL)
@@ -118,7 +118,7 @@ def test_killed_in_each_stage_and_resumed_it_has_the_same_results(tmp_path: Path
     assert second.returncode == EXIT_FAILED
     assert second.stderr.count("\n") == 1
     assert "another dwray works on this run" in second.stderr
-    driver.wait_until(driver.said("running, epoch 3/6"))
+    driver.wait_until(driver.said("running, epoch 2/6"))
     for pid in trials_below(driver.process.pid):
         os.kill(pid, signal.SIGKILL)
     driver.wait_until(driver.said("retrying"))
