@@ -105,7 +105,7 @@ def accuracy_finding(records: Records) -> Finding:
     best, *others = ranked
     resolution = _accuracy_resolution(records)
     differences = {name: paired_difference(by_contender[best], by_contender[name], resolution) for name in others}
-    beaten = [name for name in others if _excludes(differences[name], 0)]
+    beaten = [name for name, difference in differences.items() if difference and difference.excludes(0)]
     details = "; ".join(_difference(best, name, differences[name], alone=len(others) == 1) for name in others)
     if len(beaten) == len(others):
         claim = f"{best} is the {'more' if len(others) == 1 else 'most'} accurate"
@@ -130,9 +130,8 @@ def _accuracy_resolution(records: Records) -> float:
 
 
 def _percent(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f}%"
-    return f"{estimate.value:.2f} ± {(estimate.high - estimate.low) / 2:.2f}%"
+    half_width = estimate.half_width
+    return f"{estimate.value:.2f}%" if half_width is None else f"{estimate.value:.2f} ± {half_width:.2f}%"
 
 
 def _difference(best: str, other: str, difference: Estimate | None, *, alone: bool) -> str:
@@ -145,7 +144,7 @@ def _difference(best: str, other: str, difference: Estimate | None, *, alone: bo
         return f"{points}, of one seed, which shows nothing of the spread"
     if difference.low is None or difference.high is None:
         return f"{points} in each of {difference.n} seeds, which gives no interval"
-    contains = "" if _excludes(difference, 0) else ", which contains 0"
+    contains = "" if difference.excludes(0) else ", which contains 0"
     return f"{points}, 95% interval {difference.low:+.2f} to {difference.high:+.2f}{contains}, {difference.n} seeds"
 
 
@@ -168,7 +167,7 @@ def training_time_finding(records: Records) -> Finding:
     if all(ratio is None for ratio in ratios.values()):
         reason = "not on one kind of device, or of no seed in common"
         return Finding("training times are not compared", f"{seconds} an epoch, {reason}")
-    beaten = [name for name in others if _excludes(ratios[name], 1)]
+    beaten = [name for name, ratio in ratios.items() if ratio and ratio.excludes(1)]
     details = ", ".join(f"{name} takes {_times(ratio)}" for name, ratio in ratios.items() if ratio)
     if len(beaten) == len(others):
         claim = f"{fastest} trains faster{'' if len(others) == 1 else ' than all others'} per epoch"
@@ -226,7 +225,7 @@ def _duel(seconds: Mapping[str, Sequence[float]]) -> tuple[str | None, str, Esti
         return None
     fastest, following = sorted(seconds, key=lambda name: sum(seconds[name]))[:2]
     ratio = ratio_of_means(seconds[following], seconds[fastest])
-    sure = ratio.n >= PASSES.fewest and _excludes(ratio, 1)
+    sure = ratio.n >= PASSES.fewest and ratio.excludes(1)
     return fastest if sure else None, following, ratio
 
 
@@ -275,13 +274,6 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 def _span(values: Sequence[int]) -> str:
     return f"{values[0]:,}" if values[0] == values[-1] else f"{values[0]:,} to {values[-1]:,}"
-
-
-def _excludes(estimate: Estimate | None, tie: float) -> bool:
-    """The whole 95% interval lies on one side of a tie."""
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return False
-    return estimate.low > tie or estimate.high < tie
 
 
 def _listed(names: Sequence[str]) -> str:

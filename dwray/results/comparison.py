@@ -110,10 +110,13 @@ class Comparison:
         }
         if measured is not None:
             row.update(
-                measured=measured.value, std=measured.deviation, low=measured.low, high=measured.high, n=measured.n
+                measured=measured.value,
+                half_width=measured.half_width,
+                std=measured.deviation,
+                low=measured.low,
+                high=measured.high,
+                n=measured.n,
             )
-            if measured.low is not None and measured.high is not None:
-                row["half_width"] = (measured.high - measured.low) / 2
             if beside is not None:
                 row["difference"] = measured.value - beside
         self.rows.append(row)

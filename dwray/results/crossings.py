@@ -125,7 +125,7 @@ def _is_sure(passes: Passes, a: str, b: str) -> bool:
     if len(shared) < PASSES.fewest:
         return False
     ratio = ratio_of_means([passes[a][number] for number in shared], [passes[b][number] for number in shared])
-    return ratio.low is not None and ratio.high is not None and (ratio.low > 1 or ratio.high < 1)
+    return ratio.excludes(1)
 
 
 _REAL = pa.float64()

@@ -79,10 +79,12 @@ def errata(records: Records) -> Table:
 def _effect(name: str, estimate: Estimate | None) -> Row:
     if estimate is None:
         return {}
-    effect = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    if estimate.low is not None and estimate.high is not None:
-        effect[f"{name}_half_width"] = (estimate.high - estimate.low) / 2
-    return effect
+    return {
+        name: estimate.value,
+        f"{name}_low": estimate.low,
+        f"{name}_high": estimate.high,
+        f"{name}_half_width": estimate.half_width,
+    }
 
 
 def _percent(ratio: Estimate | None) -> Estimate | None:

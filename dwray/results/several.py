@@ -123,9 +123,7 @@ def _trained(run: NamedRun) -> list[dict[str, Any]]:
         }
         if contender in accuracies:
             estimate = mean_interval(accuracies[contender].values())
-            row |= {"accuracy_percent": estimate.value, "seeds": estimate.n}
-            if estimate.low is not None and estimate.high is not None:
-                row["half_width"] = (estimate.high - estimate.low) / 2
+            row |= {"accuracy_percent": estimate.value, "half_width": estimate.half_width, "seeds": estimate.n}
         row["epoch_seconds"] = time = times.get(contender)
         row["epoch_ratio"] = time / fastest if time and fastest else None
         rows.append(row)

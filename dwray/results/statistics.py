@@ -62,6 +62,15 @@ class Estimate:
     deviation: float | None = None
     """Sample standard deviation between units, in the unit of the value; of the log ratio, for a ratio."""
 
+    @property
+    def half_width(self) -> float | None:
+        """Half of the interval, in the unit of the value; None where there is no interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    def excludes(self, tie: float) -> bool:
+        """The whole interval lies on one side of a tie; False where there is no interval."""
+        return self.low is not None and self.high is not None and (self.low > tie or self.high < tie)
+
 
 def mean_interval(values: Iterable[float], resolution: float = 0.0) -> Estimate:
     """Mean with Student's t interval.

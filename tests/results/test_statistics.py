@@ -281,3 +281,14 @@ def test_without_a_spread_no_number_of_units_is_known() -> None:
     assert units_needed(Estimate(1.0, None, None, 1), 1.0) is None
     assert units_needed(Estimate(1.0, None, None, 2, None, 0.0), 1.0) is None
     assert units_needed(Estimate(1.0, 0.0, 2.0, 2, None, 1.0), 0.01) is None, "more than 1000"
+
+
+def test_an_estimate_excludes_what_lies_outside_of_its_interval_alone() -> None:
+    estimate = Estimate(3.0, 1.0, 5.0, 4)
+    assert estimate.half_width == 2.0
+    assert [tie for tie in (0.0, 1.0, 3.0, 5.0, 6.0) if estimate.excludes(tie)] == [0.0, 6.0]
+
+
+def test_without_an_interval_nothing_is_excluded() -> None:
+    assert Estimate(3.0, None, None, 1).half_width is None
+    assert not Estimate(3.0, None, None, 1).excludes(0.0)
