@@ -1,7 +1,7 @@
 """The answer of a run in three sentences, each from statistics that the tables show in full."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -11,6 +11,7 @@ from dwray.results.curves import train_seconds
 from dwray.results.one_device import MOVED, kinds, training_time_ratio
 from dwray.results.records import Records
 from dwray.results.statistics import Estimate, mean, mean_interval, paired_difference, ratio_of_means
+from dwray.results.table import Row
 
 
 def answer(records: Records) -> list[str]:
@@ -27,27 +28,27 @@ def answer(records: Records) -> list[str]:
 
 def test_accuracies(records: Records) -> dict[str, dict[int, float]]:
     """Test accuracy in percent of each contender's completed trainings by seed; a contender without any is left out."""
-    found = {
-        contender: {
-            row["seed"]: accuracy
-            for row in records.trainings(contender)
-            if (accuracy := records.test_accuracy(row)) is not None and math.isfinite(accuracy)
-        }
-        for contender in records.contenders
-    }
-    return {contender: by_seed for contender, by_seed in found.items() if by_seed}
+
+    def accuracy(row: Row) -> float | None:
+        found = records.test_accuracy(row)
+        return found if found is not None and math.isfinite(found) else None
+
+    return _by_contender(records, accuracy)
 
 
 def epoch_seconds(records: Records) -> dict[str, dict[int, float]]:
     """Seconds of a training pass of each contender's completed trainings, by seed; without any it is left out."""
-    found = {
-        contender: {
-            row["seed"]: seconds
-            for row in records.trainings(contender)
-            if (seconds := train_seconds(records.epochs_of(row))) is not None and seconds > 0
-        }
-        for contender in records.contenders
-    }
+
+    def seconds(row: Row) -> float | None:
+        found = train_seconds(records, row)
+        return found if found is not None and found > 0 else None
+
+    return _by_contender(records, seconds)
+
+
+def _by_contender(records: Records, value: Callable[[Row], float | None]) -> dict[str, dict[int, float]]:
+    """A number of the completed trainings by seed, of each contender of which there is one."""
+    found = {contender: records.by_seed(contender, value) for contender in records.contenders}
     return {contender: by_seed for contender, by_seed in found.items() if by_seed}
 
 
@@ -103,7 +104,7 @@ def accuracy_finding(records: Records) -> Finding:
     if len(ranked) == 1:
         return Finding(f"{scores}, with nothing to compare it with")
     best, *others = ranked
-    resolution = _accuracy_resolution(records)
+    resolution = records.test_accuracy_resolution
     differences = {name: paired_difference(by_contender[best], by_contender[name], resolution) for name in others}
     beaten = [name for name, difference in differences.items() if difference and difference.excludes(0)]
     details = "; ".join(_difference(best, name, differences[name], alone=len(others) == 1) for name in others)
@@ -121,12 +122,6 @@ def _of_accuracy(records: Records) -> str:
     missing = [name for name in records.contenders if known and name not in known]
     lacking = f"; {_listed(missing)} {'have' if len(missing) > 1 else 'has'} no completed training" if missing else ""
     return f"Accuracy on the test set: {accuracy_finding(records)}{lacking}."
-
-
-def _accuracy_resolution(records: Records) -> float:
-    """Step between the test accuracies that can occur, in percentage points; 0 where the test set was not timed."""
-    images = max((row["images"] for row in records.timings if row["set"] == "test"), default=None)
-    return 100 / images if images else 0.0
 
 
 def _percent(estimate: Estimate) -> str:

@@ -83,12 +83,7 @@ Value = Callable[[Records, Mapping[str, Any]], float | None]
 def _by_seed(records: Records, network: str, value: Value) -> dict[int, float]:
     """A number of each completed training of a network, by seed."""
     contender = records.contender_of(network)
-    found = {row["seed"]: value(records, row) for row in records.trainings(contender)} if contender else {}
-    return {seed: number for seed, number in found.items() if number is not None}
-
-
-def _train_seconds_per_epoch(records: Records, row: Mapping[str, Any]) -> float | None:
-    return train_seconds(records.epochs_of(row))
+    return records.by_seed(contender, partial(value, records)) if contender else {}
 
 
 def _total_seconds(records: Records, row: Mapping[str, Any]) -> float | None:
@@ -104,8 +99,7 @@ def _ratio_of(value: Value, records: Records) -> Estimate | None:
 def _accuracy_difference(records: Records) -> Estimate | None:
     """DepthwiseConvNet's test accuracy less ConvNet's, seed by seed, in percentage points."""
     a, b = (_by_seed(records, network, Records.test_accuracy) for network in (DEPTHWISE, ORDINARY))
-    images = max((row["images"] for row in records.timings if row["set"] == "test"), default=None)
-    return paired_difference(a, b, resolution=100 / images if images else 0.0)
+    return paired_difference(a, b, records.test_accuracy_resolution)
 
 
 def _epochs_difference(records: Records) -> Estimate | None:
@@ -214,7 +208,7 @@ def _training_time_claims() -> tuple[Claim, ...]:
         low=0.45,
         high=0.55,
         reason="the paper calls 17.7 / 33.2 = 0.53 half",
-        measure=partial(_ratio_of, _train_seconds_per_epoch),
+        measure=partial(_ratio_of, train_seconds),
         stated=partial(_stated_pair, paper.seconds_per_epoch, operator.truediv),
     )
     longer = replace(

@@ -24,9 +24,9 @@ def epochs_to_reach(epoch_rows: Iterable[Mapping[str, Any]], accuracy_percent: f
     )
 
 
-def train_seconds(epochs: EpochRows) -> float | None:
+def train_seconds(records: Records, training: Mapping[str, Any]) -> float | None:
     """Seconds of a training pass, mean over a training's epochs; None of no epoch."""
-    return mean(epochs.column("train_seconds"))
+    return mean(records.epochs_of(training).column("train_seconds"))
 
 
 def pass_seconds(epochs: EpochRows) -> list[float]:

@@ -1,6 +1,7 @@
 """What each of the paper's flaws is worth: a switch of the protocol turned, everything else as it was."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import pyarrow as pa
 
@@ -96,19 +97,17 @@ def _percent(ratio: Estimate | None) -> Estimate | None:
 
 
 def _accuracy(records: Records, contender: str, turned: ProtocolConfig) -> Estimate | None:
-    def by_seed(protocol: ProtocolConfig) -> Mapping[int, float]:
-        found = {row["seed"]: records.test_accuracy(row, protocol) for row in records.trainings(contender, protocol)}
-        return {seed: accuracy for seed, accuracy in found.items() if accuracy is not None}
-
-    return paired_difference(by_seed(turned), by_seed(records.protocol))
+    a, b = (
+        records.by_seed(contender, partial(records.test_accuracy, protocol=protocol), protocol)
+        for protocol in (turned, records.protocol)
+    )
+    return paired_difference(a, b)
 
 
 def _epoch_time(records: Records, contender: str, turned: ProtocolConfig) -> Estimate | None:
-    def by_seed(protocol: ProtocolConfig) -> Mapping[int, float]:
-        found = {row["seed"]: train_seconds(records.epochs_of(row)) for row in records.trainings(contender, protocol)}
-        return {seed: seconds for seed, seconds in found.items() if seconds is not None}
-
-    return training_time_ratio(records, by_seed(turned), by_seed(records.protocol))
+    seconds = partial(train_seconds, records)
+    a, b = (records.by_seed(contender, seconds, protocol) for protocol in (turned, records.protocol))
+    return training_time_ratio(records, a, b)
 
 
 def _timed_otherwise(protocol: ProtocolConfig, turned: ProtocolConfig) -> bool:

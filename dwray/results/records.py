@@ -121,11 +121,33 @@ class Records:
         trials = self.of_stage("train", contender)
         return [row for row in trials if [row[switch] for switch in TRAINING_SWITCHES] == switches]
 
+    def by_seed(
+        self,
+        contender: str,
+        value: Callable[[Mapping[str, Any]], float | None],
+        protocol: ProtocolConfig | None = None,
+    ) -> dict[int, float]:
+        """A number of each completed training of a contender, by seed; a training that has none is left out.
+
+        Args:
+            contender: Whose trainings.
+            value: The number, from a training's row.
+            protocol: Of the trainings; the run's own if none is given.
+        """
+        found = {row["seed"]: value(row) for row in self.trainings(contender, protocol)}
+        return {seed: number for seed, number in found.items() if number is not None}
+
     def test_accuracy(self, row: Mapping[str, Any], protocol: ProtocolConfig | None = None) -> float | None:
         """Test accuracy of a training in percent, as a protocol (the run's own) measures it."""
         prefix = "batch_statistics_" if (protocol or self.protocol).batch_statistics_at_test else ""
         accuracy: float | None = row[f"{prefix}test_accuracy_percent"]
         return accuracy
+
+    @property
+    def test_accuracy_resolution(self) -> float:
+        """Step between the test accuracies that can occur, in percentage points; 0 where no test set was timed."""
+        images = max((row["images"] for row in self.timings if row["set"] == "test"), default=None)
+        return 100 / images if images else 0.0
 
     def epochs_of(self, row: Mapping[str, Any]) -> EpochRows:
         """The epochs of a training, in order."""

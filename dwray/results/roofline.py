@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -55,7 +56,7 @@ def _held(records: Records, trainings: Sequence[Mapping[str, Any]]) -> Row:
     steps = statistics.median(row["train_images"] / row["batch_size"] for row in trainings)
     arithmetic = steps * middle["step_flops"] / middle["matrix_flops_per_second"]
     traffic = steps * middle["step_bytes"] / middle["copy_bytes_per_second"]
-    measured = mean(train_seconds(records.epochs_of(row)) for row in trainings)
+    measured = mean(train_seconds(records, row) for row in trainings)
     floor = max(arithmetic, traffic)
     return {
         **middle,
@@ -75,15 +76,8 @@ def _prediction(records: Records, held: Mapping[str, Row]) -> list[str]:
         return []
     predicted = held[depthwise]["floor_seconds"] / held[ordinary]["floor_seconds"]
     turns = held[ordinary]["step_flops"] / held[depthwise]["step_bytes"]
-    by_seed = {
-        contender: {
-            row["seed"]: seconds
-            for row in records.trainings(contender)
-            if (seconds := train_seconds(records.epochs_of(row))) is not None
-        }
-        for contender in (depthwise, ordinary)
-    }
-    ratio = training_time_ratio(records, by_seed[depthwise], by_seed[ordinary])
+    a, b = (records.by_seed(contender, partial(train_seconds, records)) for contender in (depthwise, ordinary))
+    ratio = training_time_ratio(records, a, b)
     measured = "not measured" if ratio is None else f"{ratio.value:.2f}"
     if ratio is not None and ratio.low is not None:
         measured += f" ({ratio.low:.2f} to {ratio.high:.2f})"
