@@ -15,7 +15,7 @@ from dwray.paper import Stated
 from dwray.results.curves import epochs_to_reach, pass_seconds, target_accuracy, train_seconds
 from dwray.results.one_device import training_time_ratio
 from dwray.results.records import Records
-from dwray.results.statistics import Estimate, paired_difference, ratio_of_means
+from dwray.results.statistics import Estimate, paired_difference, ratio_of_pairs
 
 ORDINARY = "ConvNet"
 DEPTHWISE = "DepthwiseConvNet"
@@ -123,10 +123,9 @@ def _longer(network: str, images: str, batch_size: int, records: Records) -> Est
     contenders = [records.contender_of(name) for name in (network, DEPTHWISE if network == ORDINARY else ORDINARY)]
     passes = records.passes(images, batch_size, loader=records.protocol.loader_in_test_time)
     slow, fast = ({row["pass_number"]: row["seconds"] for row in passes.get(name or "", ())} for name in contenders)
-    pairs = sorted(slow.keys() & fast.keys())
-    if not pairs:
+    ratio = ratio_of_pairs(slow, fast)
+    if ratio is None:
         return None
-    ratio = ratio_of_means([slow[number] for number in pairs], [fast[number] for number in pairs])
     low, high = (None if end is None else 100 * (end - 1) for end in (ratio.low, ratio.high))
     return replace(ratio, value=100 * (ratio.value - 1), low=low, high=high)
 

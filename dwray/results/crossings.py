@@ -11,7 +11,7 @@ import pyarrow as pa
 from dwray.core.config import MODE_NAMES, PLAIN_MODE
 from dwray.results.claims import PASSES
 from dwray.results.records import Records
-from dwray.results.statistics import ratio_of_means
+from dwray.results.statistics import ratio_of_pairs
 from dwray.results.table import Column, Table
 
 Passes = Mapping[str, Mapping[int, float]]
@@ -121,11 +121,8 @@ def _between(start: float, end: float, share: float) -> float:
 
 def _is_sure(passes: Passes, a: str, b: str) -> bool:
     """Which of two networks is faster at a batch size is beyond the noise of its passes."""
-    shared = sorted(passes[a].keys() & passes[b].keys())
-    if len(shared) < PASSES.fewest:
-        return False
-    ratio = ratio_of_means([passes[a][number] for number in shared], [passes[b][number] for number in shared])
-    return ratio.excludes(1)
+    ratio = ratio_of_pairs(passes[a], passes[b])
+    return ratio is not None and ratio.n >= PASSES.fewest and ratio.excludes(1)
 
 
 _REAL = pa.float64()

@@ -195,6 +195,23 @@ def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Estimate:
     return _exponentiated(Estimate(log_ratio, low, high, n, log_ratio / spread, spread))
 
 
+def ratio_of_pairs(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate | None:
+    """Ratio of the means of the timed passes that both have, by their number: see :func:`ratio_of_means`.
+
+    Args:
+        a: Seconds of each pass by its number, above zero.
+        b: Seconds of the passes beside them.
+
+    Returns:
+        None where no number is in both.
+
+    Raises:
+        ValueError: A pass did not take longer than zero seconds.
+    """
+    shared = sorted(a.keys() & b.keys())
+    return ratio_of_means([a[number] for number in shared], [b[number] for number in shared]) if shared else None
+
+
 def _log_ratio(pairs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Log ratio of the means and its standard error: (2, ..., n) -> (...), (...)."""
     means = pairs.mean(axis=-1, keepdims=True)

@@ -17,6 +17,7 @@ from dwray.results.statistics import (
     paired_difference,
     paired_ratio,
     ratio_of_means,
+    ratio_of_pairs,
     units_needed,
 )
 
@@ -237,6 +238,12 @@ def test_what_makes_no_sense_is_an_error() -> None:
             ratio_of_means(a, b)
         with pytest.raises(ValueError, match="above zero"):
             paired_ratio(dict(enumerate(a)), dict(enumerate(b)))
+
+
+def test_passes_are_paired_by_their_numbers() -> None:
+    a, b = {1: 1.0, 2: 1.2, 3: 1.1, 5: 9.0}, {3: 0.5, 2: 0.7, 1: 0.6, 4: 9.0}
+    assert ratio_of_pairs(a, b) == ratio_of_means([1.0, 1.2, 1.1], [0.6, 0.7, 0.5])
+    assert ratio_of_pairs(a, {4: 1.0}) is None
 
 
 def test_the_same_passes_give_the_same_interval() -> None:
