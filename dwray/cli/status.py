@@ -93,7 +93,7 @@ def planned_of(paths: "RunPaths") -> "Planned | None":
     """
     from dwray.results.progress import Work
     from dwray.results.run_standing import Planned
-    from dwray.search.work import workloads
+    from dwray.search.plan import workloads
     from dwray.sweepfile import resolve
 
     if not paths.sweep.is_file():

@@ -1,6 +1,7 @@
 """What a sweep will do, counted before anything starts."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,22 +84,38 @@ def pass_kinds(spec: SweepSpec) -> list[PassKind]:
     return list(dict.fromkeys(kinds))
 
 
-def plan(spec: SweepSpec) -> list[StagePlan]:
-    """The stages that a sweep runs, in their order."""
-    stages = []
-    contenders = list(spec.networks)
+ALL = ""
+"""In the place of a contender: a trial is about all of them."""
+
+Workload = Mapping[str, tuple[int | None, int]]
+"""By contender: its trials at most (None is no limit), and the epochs of each."""
+
+
+def workloads(spec: SweepSpec) -> dict[str, Workload]:
+    """The workload of each stage, in the stages' order; a timing counts as one epoch, since it reports once."""
+    found: dict[str, Workload] = {}
     if spec.search.axes:
-        trials = {contender: line(spec, contender).max_evaluations for contender in contenders}
-        if None in trials.values():
-            stages.append(StagePlan("search", None, None))
-        else:
-            counts = {contender: count for contender, count in trials.items() if count is not None}
-            epochs = sum(count * search_epochs(spec, contender) for contender, count in counts.items())
-            stages.append(StagePlan("search", sum(counts.values()), epochs))
+        found["search"] = {
+            name: (line(spec, name).max_evaluations, search_epochs(spec, name)) for name in spec.networks
+        }
     repeats = len(spec.seeds) * len(training_protocols(spec))
-    epochs = sum(spec.training_of(contender).epochs for contender in contenders) * repeats
-    stages.append(StagePlan("train", len(contenders) * repeats, epochs))
+    found["train"] = {name: (repeats, spec.training_of(name).epochs) for name in spec.networks}
     if spec.timing:
-        trials_ = len(pass_kinds(spec))
-        stages.append(StagePlan("time", trials_, 0, trials_ * spec.timing.passes * len(contenders)))
+        found["time"] = {ALL: (len(pass_kinds(spec)), 1)}
+    return found
+
+
+def plan(spec: SweepSpec) -> list[StagePlan]:
+    """The stages that a sweep runs, in their order: the workloads of their contenders, summed."""
+    stages = []
+    for stage, workload in workloads(spec).items():
+        limited = [(trials, epochs) for trials, epochs in workload.values() if trials is not None]
+        if len(limited) < len(workload):
+            stages.append(StagePlan(stage, None, None))
+            continue
+        trials = sum(trials for trials, _ in limited)
+        if stage == "time" and spec.timing:
+            stages.append(StagePlan(stage, trials, 0, trials * spec.timing.passes * len(spec.networks)))
+        else:
+            stages.append(StagePlan(stage, trials, sum(trials * epochs for trials, epochs in limited)))
     return stages

@@ -28,8 +28,7 @@ from dwray.results.records import Records
 from dwray.results.run_standing import trial_progress
 from dwray.results.store import ENDS, RunStore
 from dwray.results.table import Row
-from dwray.search.plan import pass_kinds, search_epochs, training_protocols
-from dwray.search.work import workloads
+from dwray.search.plan import pass_kinds, search_epochs, training_protocols, workloads
 from dwray.spec import SweepSpec
 from dwray.storage import Storage, write_atomically
 from dwray.tune.cluster import check_shared, nodes, wait_for_workers

@@ -1,6 +1,9 @@
+from typing import Any
+
+import pytest
 from tiny import tiny
 
-from dwray.search.plan import plan
+from dwray.search.plan import ALL, plan, workloads
 from dwray.sweepfile import resolve
 
 
@@ -9,6 +12,42 @@ def test_the_plan_counts_trials_epochs_and_passes() -> None:
     assert (stages["search"].trials, stages["search"].epochs) == (2 * 3, 2 * 3 * 1)
     assert (stages["train"].trials, stages["train"].epochs) == (2 * 2, 2 * 2 * 2)
     assert (stages["time"].trials, stages["time"].passes) == (2, 2 * 2 * 2)
+
+
+def test_the_workload_of_a_stage_is_told_by_contender() -> None:
+    networks = {"ConvNet": {"training": {"epochs": 5}}, "DepthwiseConvNet": {}}
+    assert workloads(tiny(networks=networks)) == {
+        "search": {"ConvNet": (3, 1), "DepthwiseConvNet": (3, 1)},
+        "train": {"ConvNet": (2, 5), "DepthwiseConvNet": (2, 2)},
+        "time": {ALL: (2, 1)},
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"search": {}},
+        {"timing": None},
+        {"errata": ["tune_on_test_set"]},
+        {"networks": {"ConvNet": {"training": {"epochs": 7}}, "DepthwiseConvNet": {}}},
+        {"search": {"axes": {"initial_lr": [0.01, 0.05]}, "passes": None}},
+    ],
+)
+def test_workloads_add_up_to_the_plan(changes: dict[str, Any]) -> None:
+    spec = tiny(**changes)
+    found = workloads(spec)
+    planned = plan(spec)
+    assert list(found) == [stage.stage for stage in planned]
+    for stage in planned:
+        work = found[stage.stage].values()
+        if stage.trials is None:
+            assert all(trials is None for trials, _ in work)
+        else:
+            assert sum(trials or 0 for trials, _ in work) == stage.trials
+        if stage.epochs and stage.trials is not None:
+            assert sum((trials or 0) * epochs for trials, epochs in work) == stage.epochs
+    assert set(found.get("time", {ALL: ()})) == {ALL}
 
 
 def test_a_contenders_own_settings_count() -> None:
