@@ -9,7 +9,6 @@ import click
 
 from dwray.cli.complete import complete_run
 from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
-from dwray.cli.status import finite
 from dwray.errors import EXIT_USAGE, RunError
 from dwray.results.kept import find_run
 
@@ -57,6 +56,7 @@ def show(run: str, trial: str, runs_dir: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from dwray.results.records import Records
+    from dwray.results.table import finite
 
     records = Records.read(find_run(run, runs_dir).paths)
     row = find_trial(records.trials, trial)

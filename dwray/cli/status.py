@@ -1,6 +1,5 @@
 """``dwray status``: how a run stands, and what W&B has of it."""
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,7 @@ def status(run: str, runs_dir: Path, watch: bool, as_json: bool) -> None:
     from dwray.publish.ledger import Ledger
     from dwray.report.display import redraws
     from dwray.report.terminal import print_failures
+    from dwray.results.table import finite
 
     kept = find_run(run, runs_dir)
     look = _look(kept)
@@ -62,15 +62,6 @@ def status(run: str, runs_dir: Path, watch: bool, as_json: bool) -> None:
     console.print(f"\n{_next(look)}", soft_wrap=True, highlight=False, markup=False)
     if ledger.report_url:
         console.print(f"report: {ledger.report_url}", soft_wrap=True, highlight=False, markup=False)
-
-
-def finite(value: Any) -> Any:
-    """A value as JSON can say it, which has no NaN and no infinity: a loss that diverged is null."""
-    if isinstance(value, dict):
-        return {name: finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)

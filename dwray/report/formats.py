@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from dwray.report.document import Document
 from dwray.report.documents import figures_of, markdown, write_figures
 from dwray.report.html import page
 from dwray.report.latex import latex
-from dwray.results.table import ROW_FORM, Column, Table
+from dwray.results.table import ROW_FORM, Column, Table, finite
 from dwray.storage import write_atomically
 
 Format = Literal["html", "md", "latex", "csv", "json"]
@@ -100,14 +99,9 @@ def _table_data(table: Table) -> dict[str, Any]:
             {"name": column.name, "heading": column.heading, "unit": unit(table.name, column)}
             for column in table.columns
         ],
-        "rows": [{name: _finite(value) for name, value in row.items()} for row in table.data()],
+        "rows": finite(table.data()),
         "notes": list(table.notes),
     }
-
-
-def _finite(value: Any) -> Any:
-    """JSON has neither NaN nor infinities."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _UNITS = (

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dwray.results.table import finite
+
 Spec = dict[str, Any]
 """A Vega-Lite specification, or a part of one."""
 
@@ -62,7 +64,7 @@ class InteractiveChart:
         """As JSON may hold it: what the page's script reads."""
         return {
             "specs": dict(self.specs),
-            "datasets": {name: [_finite(row) for row in rows] for name, rows in self.datasets.items()},
+            "datasets": finite(self.datasets),
             "titles": dict(self.titles),
             "zooms": [{"signal": zoom.signal, "scale": zoom.scale} for zoom in self.zooms],
         }
@@ -307,10 +309,3 @@ def _logarithmic(layer: Spec, domain: tuple[float, float]) -> Spec:
         transforms.append({"filter": f"datum[{field!r}] > 0"})
     encoding["y"] = encoding["y"] | {"scale": {"type": "log", "domain": list(domain), "nice": False}}
     return layer | {"encoding": encoding, "transform": transforms}
-
-
-def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON may hold it: it has no NaN and no infinity."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
-    }

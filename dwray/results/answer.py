@@ -1,6 +1,5 @@
 """The answer of a run in three sentences, each from statistics that the tables show in full."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,7 +10,7 @@ from dwray.results.curves import train_seconds
 from dwray.results.one_device import MOVED, kinds, training_time_ratio
 from dwray.results.records import Records
 from dwray.results.statistics import Estimate, mean, mean_interval, paired_difference, ratio_of_means
-from dwray.results.table import Row
+from dwray.results.table import Row, finite
 
 
 def answer(records: Records) -> list[str]:
@@ -28,12 +27,7 @@ def answer(records: Records) -> list[str]:
 
 def test_accuracies(records: Records) -> dict[str, dict[int, float]]:
     """Test accuracy in percent of each contender's completed trainings by seed; a contender without any is left out."""
-
-    def accuracy(row: Row) -> float | None:
-        found = records.test_accuracy(row)
-        return found if found is not None and math.isfinite(found) else None
-
-    return _by_contender(records, accuracy)
+    return _by_contender(records, lambda row: finite(records.test_accuracy(row)))
 
 
 def epoch_seconds(records: Records) -> dict[str, dict[int, float]]:

@@ -1,6 +1,7 @@
 """One table: its rows as data, and how a person sees them. The renderers know nothing else."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,15 @@ Row = Mapping[str, Any]
 
 ROW_FORM = "row"
 """As a column's form: each row has its own, under ``form``."""
+
+
+def finite(value: Any) -> Any:
+    """A value as JSON can say it, which has no NaN and no infinity: a loss that diverged is null."""
+    if isinstance(value, Mapping):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Every trial of a run in one table: what it was, what became of it, and why it failed."""
 
-import math
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +7,7 @@ import pyarrow as pa
 from dwray.core.config import TRAINING_SWITCHES
 from dwray.results.records import Records
 from dwray.results.schema import STATUSES
-from dwray.results.table import Column, Row, Table
+from dwray.results.table import Column, Row, Table, finite
 
 _COLUMNS = (
     Column("stage", "stage", pa.string()),
@@ -50,9 +49,7 @@ def trials_table(records: Records) -> Table:
 def _row(records: Records, trial: Row) -> dict[str, Any]:
     row = {column.name: trial.get(column.name) for column in _COLUMNS}
     row |= {"varied": _varied(records, trial), "test_accuracy_percent": records.test_accuracy(trial)}
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
-    }
+    return {name: finite(value) for name, value in row.items()}
 
 
 def _varied(records: Records, trial: Row) -> str | None:

@@ -15,7 +15,7 @@ from dwray.core.config import PROTOCOLS, SWITCHES
 from dwray.paths import RunPaths
 from dwray.results.records import Records
 from dwray.results.store import RunStore
-from dwray.results.table import ROW_FORM, Column, Table
+from dwray.results.table import ROW_FORM, Column, Table, finite
 from dwray.results.tables import TABLES, make_tables, write_tables
 
 
@@ -402,3 +402,10 @@ def test_a_wide_column_that_nothing_was_measured_for_is_not_shown_but_in_the_dat
     assert empty.data()[0] == {"a": "x", "b": None}
     filled = Table("t", "T", columns, ({"a": "x"}, {"a": "y", "b": 0.0}))
     assert filled.cells() == [["x", "-"], ["y", "0.0"]]
+
+
+def test_what_json_cannot_say_is_null_however_deep_it_lies() -> None:
+    inside = {"loss": math.nan, "curve": ({"loss": math.inf, "epoch": 1}, [-math.inf, 0.5])}
+    said = finite(inside)
+    assert said == {"loss": None, "curve": [{"loss": None, "epoch": 1}, [None, 0.5]]}
+    assert json.loads(json.dumps(said, allow_nan=False)) == said
