@@ -1,6 +1,5 @@
 """``dwray runs``: every run, and how it stands."""
 
-import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -186,11 +185,12 @@ def _look(name: str, paths: RunPaths, storage: "Storage | None") -> Listed:
 def _is_driven(paths: RunPaths, storage: "Storage | None") -> bool:
     """A driver works on a run; one whose storage is away is not known of."""
     from dwray.results import lease
+    from dwray.results.mirror import remembered
     from dwray.results.run_standing import driver_of
     from dwray.storage import Storage
 
-    if storage is None and paths.storage.is_file():
-        storage = Storage(json.loads(paths.storage.read_text())["location"], patience_seconds=0)
+    if storage is None and (noted := remembered(paths)):
+        storage = Storage(noted.location, patience_seconds=0)
     file = paths.folder / lease.NAME
     if storage is None and file.is_file() and time.time() - file.stat().st_mtime > FORGOTTEN_SECONDS:
         return False

@@ -1,6 +1,5 @@
 """Which run is meant, here or in storage."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,16 +78,16 @@ def find_run(run: str, runs_dir: Path, *, resume: bool = False) -> KeptRun:
         RunError: There is none, it cannot be read, or it is to be resumed and another driver works on it.
     """
     from dwray.results.lease import Lease
-    from dwray.results.mirror import fetch
+    from dwray.results.mirror import fetch, remembered
 
     if "://" not in run:
         paths = RunPaths.find(run, runs_dir)
-        if not paths.storage.is_file():
-            return KeptRun(paths, None)
         try:
-            storage = Storage(json.loads(paths.storage.read_text())["location"])
+            storage = remembered(paths)
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{paths.storage}: does not say where the run is kept; delete it if it is here") from error
+        if storage is None:
+            return KeptRun(paths, None)
     else:
         storage = Storage(run)
         sweep, run_id = storage.location.partition("?")[0].rsplit("/", 2)[1:]

@@ -147,6 +147,18 @@ def remember(storage: Storage, paths: RunPaths) -> None:
     _write_here(paths.storage, (json.dumps({"location": storage.location}, indent=2) + "\n").encode())
 
 
+def remembered(paths: RunPaths) -> Storage | None:
+    """Where a run's files are kept, as :func:`remember` noted it; None of a run without a note.
+
+    Raises:
+        ValueError, KeyError, TypeError: The note does not say where.
+        RunError: It names no place that a run can be kept in.
+    """
+    if not paths.storage.is_file():
+        return None
+    return Storage(json.loads(paths.storage.read_text())["location"])
+
+
 def is_ahead(paths: RunPaths, storage: Storage) -> bool:
     """Something was measured here that storage does not have, or that cannot be told."""
     here = _progress(paths, Storage(paths.folder).read)

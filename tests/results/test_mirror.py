@@ -11,7 +11,7 @@ from dwray.errors import RunError
 from dwray.paths import RunPaths
 from dwray.results import mirror as module
 from dwray.results.lease import NAME, Lease
-from dwray.results.mirror import Mirror, fetch, is_ahead
+from dwray.results.mirror import Mirror, fetch, is_ahead, remember, remembered
 from dwray.results.records import Records
 from dwray.results.store import RunStore
 from dwray.storage import Storage
@@ -49,6 +49,14 @@ def epochs(run: RunPaths) -> int:
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+
+
+def test_where_a_run_is_kept_is_noted_beside_it(run: RunPaths) -> None:
+    assert remembered(run) is None
+    remember(Storage("s3://bucket/runs/hand/1"), run)
+    noted = remembered(run)
+    assert noted is not None
+    assert noted.location == "s3://bucket/runs/hand/1"
 
 
 def test_what_speaks_of_one_place_is_neither_copied_nor_fetched(run: RunPaths, kept: Storage, tmp_path: Path) -> None:
