@@ -53,9 +53,11 @@ def data_state(config: DataConfig) -> DataState:
 def _cifar_state(config: DataConfig) -> DataState:
     from torchvision import datasets
 
+    from dwray.core.sources_cifar import cifar_root
+
     name, _ = CIFAR[config.source]
     known = getattr(datasets, name)
-    root = Path(config.root or os.environ.get("DWRAY_DATA") or "~/.cache/dwray").expanduser()
+    root = cifar_root(config)
     folder = root / known.base_folder
     try:
         known(root, train=False, download=False)

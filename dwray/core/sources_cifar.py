@@ -65,7 +65,7 @@ class CifarArchive:
             DataError: the archive can be neither found nor fetched, or it is not what its checksum says.
         """
         dataset = self._torchvision_class()
-        root = Path(config.root or os.environ.get("DWRAY_DATA") or "~/.cache/dwray").expanduser()
+        root = cifar_root(config)
         name = self.dataset.lower()
         try:
             # Without the lock first: a folder that is all there may be shared and read-only.
@@ -96,6 +96,11 @@ class CifarArchive:
             "meta": {**known.meta, "md5": self.file_md5s.get(known.meta["filename"], known.meta["md5"])},
         }
         return type(self.dataset, (known,), changes)
+
+
+def cifar_root(config: DataConfig) -> Path:
+    """The folder of CIFAR's archives and their files, there or not."""
+    return Path(config.root or os.environ.get("DWRAY_DATA") or "~/.cache/dwray").expanduser()
 
 
 def _images(dataset: Any) -> Images:
