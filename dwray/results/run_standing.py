@@ -12,11 +12,11 @@ from dwray.results import lease
 from dwray.results.curves import pass_seconds
 from dwray.results.progress import Capacity, Metric, StageProgress, TrialProgress, Work
 from dwray.results.records import Records
+from dwray.results.schema import STAGES
 from dwray.results.standing import StageStanding, paces, stage_standing
 from dwray.results.table import Row
 from dwray.storage import Storage
 
-STAGES = ("search", "train", "time")
 CAPACITY = "capacity"
 """In the metadata of trials.parquet: what the cluster has for the trials of a stage."""
 State = Literal["running", "interrupted", "failed", "completed"]

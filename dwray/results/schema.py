@@ -21,6 +21,9 @@ _SWITCHES = [
     ("validation_loss_over_batches_minus_one", _FLAG, "protocol: the divisor of the validation loss"),
 ]
 
+STAGES = ("search", "train", "time")
+"""Of a run, in their order."""
+
 STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
 """What can become of a trial: it runs, or it came to one of four ends."""
 

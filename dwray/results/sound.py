@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dwray.core.config import SWITCHES, FieldError, ProtocolConfig, TrainingConfig, switches_of
-from dwray.results.schema import ALWAYS, STATUSES
+from dwray.results.schema import ALWAYS, STAGES, STATUSES
 
 MOST = 10**18
 """No count, time or rate of a run is larger."""
@@ -22,7 +22,7 @@ SETTINGS = (*(field.name for field in dataclasses.fields(TrainingConfig)), "lear
 LAST_MILLISECOND = 253_402_300_799_999
 """Of the year 9999, the last that Python's datetime knows, since 1970."""
 KNOWN: Mapping[str, tuple[str, ...]] = {
-    "stage": ("search", "train", "time"),
+    "stage": STAGES,
     "status": STATUSES,
     "set": ("train", "validation", "test"),
     "axis": tuple(field.name for field in dataclasses.fields(TrainingConfig)),

@@ -16,6 +16,7 @@ from dwray.paths import STATES, RunPaths
 from dwray.results.lease import Lease
 from dwray.results.mirror import Mirror
 from dwray.results.progress import Listener
+from dwray.results.schema import STAGES
 from dwray.results.store import RunStore, write_json
 from dwray.results.table import Row
 from dwray.spec import SweepSpec
@@ -98,7 +99,7 @@ def run_sweep(
         finally:
             if not lease.lost:  # or else the records are another driver's
                 store.end()
-    return [row for stage in ("search", "train", "time") for row in store.trials(stage) if row["status"] == "failed"]
+    return [row for stage in STAGES for row in store.trials(stage) if row["status"] == "failed"]
 
 
 def _note_resumption(paths: RunPaths) -> None:
