@@ -16,9 +16,7 @@ from dwray.paths import RunPaths
 from dwray.results.answer import answer
 from dwray.results.kept import find_run
 from dwray.results.one_device import devices
-from dwray.results.records import Records
-from dwray.results.schema import EPOCHS, TIMINGS, TRIALS
-from dwray.results.store import read_parquet
+from dwray.results.records import Records, RunTables
 from dwray.results.tables import make_tables
 
 if TYPE_CHECKING:
@@ -50,19 +48,23 @@ class Run:
     """Its files."""
 
     @cached_property
+    def _files(self) -> RunTables:
+        return RunTables.read(self.paths)
+
+    @property
     def trials(self) -> pa.Table:
         """One row for each trial: what it was of, its settings, its results, its device."""
-        return read_parquet(self.paths.trials, TRIALS)
+        return self._files.trials
 
-    @cached_property
+    @property
     def epochs(self) -> pa.Table:
         """One row for each epoch of a training: losses in nats, accuracies in percent, times in seconds."""
-        return read_parquet(self.paths.epochs, EPOCHS)
+        return self._files.epochs
 
-    @cached_property
+    @property
     def timings(self) -> pa.Table:
         """One row for each timed pass at test time (paper, section 4.3), in seconds."""
-        return read_parquet(self.paths.timings, TIMINGS)
+        return self._files.timings
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -79,7 +81,7 @@ class Run:
     @cached_property
     def records(self) -> Records:
         """The same rows as Python objects, with what the report asks of them."""
-        return Records.read(self.paths)
+        return Records.of_tables(self._files)
 
     @cached_property
     def tables(self) -> Mapping[str, pa.Table]:
@@ -243,6 +245,5 @@ def load_run(run: str | os.PathLike[str], *, runs_dir: str | os.PathLike[str] | 
     """
     folder = Path(runs_dir or os.environ.get("DWRAY_RUNS_DIR") or "runs")
     loaded = Run(find_run(os.fspath(run), folder).paths)
-    # An error is told here, and all that is made of them is of one moment.
-    _ = loaded.records, loaded.trials, loaded.epochs, loaded.timings
+    _ = loaded.records  # read now: an error is told here, and all that is made of the files is of one moment
     return loaded

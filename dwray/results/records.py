@@ -4,7 +4,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from dwray.core.config import PLAIN_MODE, TRAINING_SWITCHES, ProtocolConfig
 from dwray.errors import RunError
@@ -13,6 +15,35 @@ from dwray.results.epochs import EpochRows, Epochs
 from dwray.results.schema import EPOCHS, TIMINGS, TRIALS
 from dwray.results.sound import fault_of_identity
 from dwray.results.store import COPY_AGAIN, read_parquet
+
+
+class RunTables(NamedTuple):
+    """A run's three Parquet files, read and checked."""
+
+    trials: pa.Table
+    epochs: pa.Table
+    timings: pa.Table
+
+    @classmethod
+    def read(cls, paths: RunPaths) -> "RunTables":
+        """Read them.
+
+        Raises:
+            RunError: One is missing, damaged, of another schema version, or holds what no run writes.
+        """
+        trials = read_parquet(paths.trials, TRIALS)
+        if fault := fault_of_identity(_identity_in(trials)):
+            raise RunError(f"{paths.trials}: {fault}; {COPY_AGAIN}")
+        return cls(trials, read_parquet(paths.epochs, EPOCHS), read_parquet(paths.timings, TIMINGS))
+
+
+def _identity_in(table: pa.Table) -> dict[str, str]:
+    """The metadata that a run wrote into a table."""
+    return {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (table.schema.metadata or {}).items()
+        if not key.startswith(b"ARROW:")
+    }
 
 
 @dataclass(frozen=True)
@@ -32,19 +63,16 @@ class Records:
         Raises:
             RunError: One is missing, damaged, of another schema version, or holds what no run writes.
         """
-        trials = read_parquet(paths.trials, TRIALS)
-        identity = {
-            key.decode(errors="replace"): value.decode(errors="replace")
-            for key, value in (trials.schema.metadata or {}).items()
-            if not key.startswith(b"ARROW:")
-        }
-        if fault := fault_of_identity(identity):
-            raise RunError(f"{paths.trials}: {fault}; {COPY_AGAIN}")
+        return cls.of_tables(RunTables.read(paths))
+
+    @classmethod
+    def of_tables(cls, tables: RunTables) -> "Records":
+        """The same of files that were read already."""
         return cls(
-            trials.to_pylist(),
-            Epochs(read_parquet(paths.epochs, EPOCHS)),
-            read_parquet(paths.timings, TIMINGS).to_pylist(),
-            identity,
+            tables.trials.to_pylist(),
+            Epochs(tables.epochs),
+            tables.timings.to_pylist(),
+            _identity_in(tables.trials),
         )
 
     def of_stage(self, stage: str, contender: str | None = None) -> list[dict[str, Any]]:
