@@ -41,6 +41,8 @@ def test_the_crossover_is_where_lines_on_logarithmic_scales_meet() -> None:
 def test_too_few_passes_or_too_much_noise_make_no_sure_crossover() -> None:
     (few,) = crossings(curve({4: {"A": 1.0, "B": 2.0}, 64: {"A": 2.0, "B": 1.0}}, passes=4))
     assert not few.sure
+    far = {4: {"A": 1.0, "B": 1e9}, 64: {"A": 1e9, "B": 1.0}}
+    assert [crossings(curve(far, passes))[0].sure for passes in (4, 5)] == [False, True], "whatever the interval says"
     (near,) = crossings(curve({4: {"A": 1.0, "B": 2.0}, 64: {"A": 1.0001, "B": 1.0}}))
     assert not near.sure
 
