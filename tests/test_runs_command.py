@@ -105,12 +105,15 @@ def test_a_damaged_run_is_one_line_and_hides_no_other(runs: Path, capsys: pytest
     empty.trials.unlink()
     ledger = a_run(runs, "20260401-000000")
     ledger.wandb.write_text("{")
+    unfinished = a_run(runs, "20260501-000000", t1={"status": "running"})
+    unfinished.storage.write_text("[]")
     (runs / "hand" / "notes").mkdir()
     code, out, error = in_process("runs", "--runs-dir", str(runs), capsys=capsys)
     assert (code, error) == (0, "")
     lines = out.splitlines()
     assert any(line.startswith("hand/20260101-000000 ") for line in lines)
-    assert [line.partition(": unreadable: ")[0] for line in lines[-3:]] == [
+    assert [line.partition(": unreadable: ")[0] for line in lines[-4:]] == [
+        "hand/20260501-000000",
         "hand/20260401-000000",
         "hand/20260301-000000",
         "hand/20260201-000000",

@@ -82,10 +82,7 @@ def find_run(run: str, runs_dir: Path, *, resume: bool = False) -> KeptRun:
 
     if "://" not in run:
         paths = RunPaths.find(run, runs_dir)
-        try:
-            storage = remembered(paths)
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{paths.storage}: does not say where the run is kept; delete it if it is here") from error
+        storage = remembered(paths)
         if storage is None:
             return KeptRun(paths, None)
     else:

@@ -151,12 +151,14 @@ def remembered(paths: RunPaths) -> Storage | None:
     """Where a run's files are kept, as :func:`remember` noted it; None of a run without a note.
 
     Raises:
-        ValueError, KeyError, TypeError: The note does not say where.
-        RunError: It names no place that a run can be kept in.
+        RunError: The note does not say where, or names no place that a run can be kept in.
     """
     if not paths.storage.is_file():
         return None
-    return Storage(json.loads(paths.storage.read_text())["location"])
+    try:
+        return Storage(json.loads(paths.storage.read_text())["location"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{paths.storage}: does not say where the run is kept; delete it if it is here") from error
 
 
 def is_ahead(paths: RunPaths, storage: Storage) -> bool:

@@ -59,6 +59,13 @@ def test_where_a_run_is_kept_is_noted_beside_it(run: RunPaths) -> None:
     assert noted.location == "s3://bucket/runs/hand/1"
 
 
+@pytest.mark.parametrize("note", ["", "{", "[]", "3", '"s3://bucket"', "{}", '{"location": 3}', '{"location": null}'])
+def test_a_note_that_says_no_place_is_one_line(run: RunPaths, note: str) -> None:
+    run.storage.write_text(note)
+    with pytest.raises(RunError, match=r"storage\.json: does not say where the run is kept; delete it if"):
+        remembered(run)
+
+
 def test_what_speaks_of_one_place_is_neither_copied_nor_fetched(run: RunPaths, kept: Storage, tmp_path: Path) -> None:
     for name in (NAME, "storage.json", "states/a/epoch", "wandb/log", ".half.tmp", "checkpoints/A-seed0.pt"):
         write(run.folder / name, "here")
