@@ -156,9 +156,12 @@ def remembered(paths: RunPaths) -> Storage | None:
     if not paths.storage.is_file():
         return None
     try:
-        return Storage(json.loads(paths.storage.read_text())["location"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{paths.storage}: does not say where the run is kept; delete it if it is here") from error
+        location = json.loads(paths.storage.read_text())["location"]
+    except (ValueError, KeyError, TypeError):
+        location = None
+    if not isinstance(location, str):
+        raise RunError(f"{paths.storage}: does not say where the run is kept; delete it if it is here")
+    return Storage(location)
 
 
 def is_ahead(paths: RunPaths, storage: Storage) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from processes import wait_until
 from publishing import (
     assert_all_there,
     assert_rows,
@@ -22,7 +23,6 @@ from publishing import (
     offline_folders,
     publish,
     publishing,
-    wait_until,
 )
 from records import make_run
 from wandb_server import KEY, Fault, WandbServer, serve
