@@ -89,7 +89,7 @@ def test_a_sweep_on_a_terminal_from_its_live_table_to_its_answer(
     assert code == EXIT_TRIALS_FAILED, written
     frames = re.sub(r"\x1b\[[0-9;]*m", "", written)
     assert re.search(r"train: \d done( \(1 failed\))?, \d running, \d left, CPUs \d+/\d+", frames)
-    assert re.search(r"about \d+ s\s+left", frames), "from measured epochs"
+    assert re.search(r"about (\d+ s|\d+:\d\d)\s+left", frames), "from measured epochs"
     assert "best so far: " in frames
     assert re.search(r"a-contender-with-a-long-name +seed=0 +\d+/40 ", frames)
     lines = shown(written.replace("\r\n", "\n"))
