@@ -9,7 +9,15 @@ from dwray.results.comparison import not_the_papers, unfinished_trainings
 from dwray.results.curves import train_seconds
 from dwray.results.one_device import MOVED, kinds, training_time_ratio
 from dwray.results.records import Records
-from dwray.results.statistics import Estimate, mean, mean_interval, paired_difference, ratio_of_means
+from dwray.results.statistics import (
+    Estimate,
+    mean,
+    mean_interval,
+    paired_difference,
+    ratio_interval,
+    ratio_of_means,
+    three_digits,
+)
 from dwray.results.table import Row, finite
 
 
@@ -119,8 +127,13 @@ def _of_accuracy(records: Records) -> str:
 
 
 def _percent(estimate: Estimate) -> str:
-    half_width = estimate.half_width
-    return f"{estimate.value:.2f}%" if half_width is None else f"{estimate.value:.2f} ± {half_width:.2f}%"
+    """An accuracy with its interval: its half width, or its ends where one of them cannot be."""
+    low, high = estimate.within(0.0, 100.0)
+    if low is None or high is None:
+        return f"{estimate.value:.2f}%"
+    if (low, high) != (estimate.low, estimate.high):
+        return f"{estimate.value:.2f}% ({low:.2f} to {high:.2f})"
+    return f"{estimate.value:.2f} ± {estimate.half_width:.2f}%"
 
 
 def _difference(best: str, other: str, difference: Estimate | None, *, alone: bool) -> str:
@@ -157,7 +170,7 @@ def training_time_finding(records: Records) -> Finding:
         reason = "not on one kind of device, or of no seed in common"
         return Finding("training times are not compared", f"{seconds} an epoch, {reason}")
     beaten = [name for name, ratio in ratios.items() if ratio and ratio.excludes(1)]
-    details = ", ".join(f"{name} takes {_times(ratio)}" for name, ratio in ratios.items() if ratio)
+    details = ", ".join(f"{name} takes {_times(ratio, 'seed', 'seeds')}" for name, ratio in ratios.items() if ratio)
     if len(beaten) == len(others):
         claim = f"{fastest} trains faster{'' if len(others) == 1 else ' than all others'} per epoch"
     elif beaten:
@@ -167,13 +180,10 @@ def training_time_finding(records: Records) -> Finding:
     return Finding(claim, f"{seconds}; {details} as long as {fastest}")
 
 
-def _times(ratio: Estimate) -> str:
-    """A ratio of times with what makes it sure, in words."""
-    if ratio.n == 1:
-        return f"{ratio.value:.2f} times (one seed)"
-    if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.2f} times"
-    return f"{ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"
+def _times(ratio: Estimate, one: str, many: str) -> str:
+    """A ratio of times with how sure it is, in words."""
+    interval = ratio_interval(ratio, one, many)
+    return f"{three_digits(ratio.value)} times" + (f" ({interval})" if interval else "")
 
 
 def _of_test_time(records: Records) -> str:
@@ -194,9 +204,9 @@ def _of_test_time(records: Records) -> str:
         ratios = [ratio for *_, ratio in same]
         at = f"at batch {'size' if len(same) == 1 else 'sizes'} {_listed([f'{size:,}' for size, *_ in same])}"
         spread = (
-            _times(ratios[0])
+            _times(ratios[0], "pass", "passes")
             if len(same) == 1
-            else f"{min(r.value for r in ratios):.2f} to {max(r.value for r in ratios):.2f} times"
+            else f"{three_digits(min(r.value for r in ratios))} to {three_digits(max(r.value for r in ratios))} times"
         )
         slower = _listed(list(dict.fromkeys(each[2] for each in same)))
         claim = f"{winner} is faster" if winner else "no difference is shown"

@@ -23,8 +23,8 @@ _COLUMNS = (
     Column("images_per_second", "images/s", _REAL, ",.0f"),
     Column("times_eager", "x eager", _REAL, ".2f"),
     Column("longer_percent", "longer %", _REAL, ".1f"),
-    Column("longer_low", "95% low", _REAL, ".1f", wide=True),
-    Column("longer_high", "95% high", _REAL, ".1f", wide=True),
+    Column("longer_low", "95% low", _REAL, ".3g", wide=True),
+    Column("longer_high", "95% high", _REAL, ".3g", wide=True),
     Column("exclusive", "alone", pa.bool_(), wide=True),
 )
 

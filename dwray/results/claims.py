@@ -46,7 +46,7 @@ class Quantity:
 POINTS = Quantity("percentage points", "+.2f", float)
 EPOCHS = Quantity("epochs", "+.1f", float)
 RATIO = Quantity("ratio", ".3f", math.log)
-LONGER = Quantity("% longer", "+.1f", lambda percent: math.log1p(percent / 100))
+LONGER = Quantity("% longer", "+.3g", lambda percent: math.log1p(percent / 100))
 
 
 @dataclass(frozen=True)

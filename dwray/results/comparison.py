@@ -1,5 +1,6 @@
 """Measured beside stated: the columns that the paper's tables share, one row for each quantity."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +34,8 @@ COLUMNS = (
 
 DIFFERENCE = (
     "difference: measured less the paper's number, or less the notebook's where the paper prints none. 95% ±: half of "
-    "Student's interval over the seeds. A dash was not stated, or not measured in this run."
+    "Student's interval over the seeds; 95% low and high: its ends, cut at 0 and at 100%, beyond which nothing lies, "
+    "unlike 95% ± and std. A dash was not stated, or not measured in this run."
 )
 
 
@@ -91,8 +93,12 @@ class Comparison:
         stated: Stated,
         measured: Estimate | float | None,
         form: str,
+        most: float = math.inf,
     ) -> None:
-        """One row; a quantity that nobody stated and nobody measured has none."""
+        """One row; a quantity that nobody stated and nobody measured has none.
+
+        Nothing that is compared can lie below zero, nor above ``most``: 100 of a percentage.
+        """
         if isinstance(measured, int | float):
             measured = Estimate(measured, None, None, 1)
         printed = stated.paper if stated.paper is not None else stated.derived
@@ -109,12 +115,13 @@ class Comparison:
             "form": form,
         }
         if measured is not None:
+            low, high = measured.within(0.0, most)
             row.update(
                 measured=measured.value,
                 half_width=measured.half_width,
                 std=measured.deviation,
-                low=measured.low,
-                high=measured.high,
+                low=low,
+                high=high,
                 n=measured.n,
             )
             if beside is not None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from dwray.results.curves import train_seconds
 from dwray.results.one_device import training_time_ratio
 from dwray.results.records import Records
-from dwray.results.statistics import mean
+from dwray.results.statistics import mean, ratio_interval, three_digits
 from dwray.results.table import Column, Row, Table
 
 _REAL = pa.float64()
@@ -78,11 +78,11 @@ def _prediction(records: Records, held: Mapping[str, Row]) -> list[str]:
     turns = held[ordinary]["step_flops"] / held[depthwise]["step_bytes"]
     a, b = (records.by_seed(contender, partial(train_seconds, records)) for contender in (depthwise, ordinary))
     ratio = training_time_ratio(records, a, b)
-    measured = "not measured" if ratio is None else f"{ratio.value:.2f}"
-    if ratio is not None and ratio.low is not None:
-        measured += f" ({ratio.low:.2f} to {ratio.high:.2f})"
+    measured = "not measured" if ratio is None else three_digits(ratio.value)
+    if ratio is not None and (interval := ratio_interval(ratio, "seed", "seeds")):
+        measured += f" ({interval})"
     return [
-        f"Seconds of {depthwise} over those of {ordinary}: {predicted:.2f} by the limits, {measured} as trained. By "
-        f"the limits {depthwise} trains faster on a device whose ridge is below {turns:.0f} FLOP/byte, and no longer "
-        "above."
+        f"Seconds of {depthwise} over those of {ordinary}: {three_digits(predicted)} by the limits, {measured} as "
+        f"trained. By the limits {depthwise} trains faster on a device whose ridge is below {turns:.0f} FLOP/byte, and "
+        "no longer above."
     ]

@@ -4,6 +4,7 @@ Every interval is a two-sided 95% confidence interval, and None where the data d
 units, or from units that show no spread at all, of which nothing can be said about the next one.
 """
 
+import math
 import statistics
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,9 @@ POWER = 0.8
 
 MOST_UNITS = 1000
 """Beyond this many, an experiment is out of reach and its size no help."""
+
+VAGUE = 10.0
+"""A ratio whose interval spans more than this factor is told in a sentence without its ends, which mean nothing."""
 
 RESAMPLES = 2000
 SEED = 0
@@ -66,6 +70,17 @@ class Estimate:
     def half_width(self) -> float | None:
         """Half of the interval, in the unit of the value; None where there is no interval."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    def within(self, least: float, most: float = math.inf) -> tuple[float | None, float | None]:
+        """The ends of the interval, cut where the quantity cannot lie; Student's knows nothing of that.
+
+        Args:
+            least: No value is below it: zero for what is counted or timed.
+            most: Nor above this: 100 for a share in percent.
+        """
+        if self.low is None or self.high is None:
+            return None, None
+        return max(self.low, least), min(self.high, most)
 
     def excludes(self, tie: float) -> bool:
         """The whole interval lies on one side of a tie; False where there is no interval."""
@@ -218,6 +233,31 @@ def _log_ratio(pairs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray
     influence = np.subtract(*(pairs / means))
     errors = influence.std(axis=-1, ddof=1) / pairs.shape[-1] ** 0.5 if pairs.shape[-1] > 1 else np.zeros(())
     return np.log(means[0, ..., 0] / means[1, ..., 0]), errors
+
+
+def ratio_interval(ratio: Estimate, one: str, many: str) -> str | None:
+    """How sure a ratio is, in words: its interval to three digits, or why there is none worth telling.
+
+    Args:
+        ratio: Of values above zero.
+        one: What it is of, such as a seed or a pass.
+        many: More than one of those.
+
+    Returns:
+        None of units that show no spread.
+    """
+    if ratio.n == 1:
+        return f"one {one}"
+    if ratio.low is None or ratio.high is None:
+        return None
+    if ratio.high > VAGUE * ratio.low:
+        return f"{ratio.n} {many}, too few to say how far off"
+    return f"{three_digits(ratio.low)} to {three_digits(ratio.high)}"
+
+
+def three_digits(ratio: float) -> str:
+    """A ratio above zero to three significant digits, and a large one to the whole."""
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:#.3g}".rstrip(".")
 
 
 def units_needed(estimate: Estimate, distance: float) -> int | None:

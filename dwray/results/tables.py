@@ -111,7 +111,7 @@ def _accuracy(records: Records) -> Table:
             ("train %", of("train"), [row["train_set_accuracy_percent"] for row in done]),
             ("train %, while it learned", paper.Stated(), [row["train_accuracy_percent"] for row in done]),
         ):
-            comparison.add(dataset, contender, quantity, stated, over_seeds(values), ".2f")
+            comparison.add(dataset, contender, quantity, stated, over_seeds(values), ".2f", most=100.0)
         epochs = over_seeds(_best(records, row)[0] for row in done)
         comparison.add(
             dataset, contender, "best epoch", paper.Stated(notebook=best[0] if best else None), epochs, ".1f"

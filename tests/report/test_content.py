@@ -135,7 +135,7 @@ def test_several_runs_stand_side_by_side_above_the_parts_of_each(tmp_path: Path)
     assert answer(runs[1].records)[0] in sections(document)["run2"].paragraphs
     accuracy, time, likeness = document.answer
     names = [f"{run.paths.folder.parent.name}/{run.paths.run_id}" for run in runs]
-    claims = "; ".join(f"{name}: A 92.00 ± 25.41%, with nothing to compare it with" for name in names)
+    claims = "; ".join(f"{name}: A 92.00% (66.59 to 100.00), with nothing to compare it with" for name in names)
     assert accuracy == f"Accuracy on the test set, by run: {claims}."
     assert all(name in time for name in names)
     assert likeness.startswith("All runs are of one protocol")

@@ -28,7 +28,7 @@ def test_a_difference_beyond_the_noise_names_the_more_accurate_network() -> None
 
 def test_an_interval_that_contains_zero_shows_no_difference() -> None:
     accuracy, *_ = answer(records_of({"A": [90.0, 95.0], "B": [91.0, 88.0]}))
-    assert accuracy.startswith("Accuracy on the test set: no difference is shown (A 92.50 ")
+    assert accuracy.startswith("Accuracy on the test set: no difference is shown (A 92.50% (60.73 to 100.00), ")
     assert "which contains 0, 2 seeds" in accuracy
 
 
@@ -74,6 +74,19 @@ def test_test_times_name_the_faster_network_at_each_batch_size() -> None:
     )
     assert "B is faster at batch size 256 (A: 3.00 times (" in said
     assert "no difference is shown at batch size 512 (A: 2.90 times" in said, "two passes are too few"
+
+
+def test_a_ratio_of_too_few_passes_is_told_without_an_interval_that_means_nothing() -> None:
+    """0.5 to 1900 times, to two decimals, stood there: of five passes, one of which was slow."""
+    passes = {4: {"A": STEADY, "B": [1.0, 1.1, 1.2, 1.0, 12.0]}, 8: {"A": [1.0], "B": [2.0]}}
+    _, time, _ = answer(records_of({"A": [90.0, 91.0], "B": [90.0, 91.0]}, {"A": [1.0, 1.0], "B": [1.0, 90.0]}, passes))
+    assert "B takes 9.49 times (2 seeds, too few to say how far off) as long as A" in time
+    assert "no difference is shown at batch sizes 4 and 8" in time
+    del passes[8]
+    _, time, _ = answer(records_of({"A": [90.0], "B": [90.0]}, passes=passes))
+    assert "(B: 3.26 times (5 passes, too few to say how far off) the time)" in time
+    _, time, _ = answer(records_of({"A": [90.0], "B": [90.0]}, passes={8: {"A": [1.0], "B": [2.0]}}))
+    assert "(B: 2.00 times (one pass) the time)" in time
 
 
 def test_passes_are_paired_by_their_number() -> None:

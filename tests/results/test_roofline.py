@@ -63,10 +63,10 @@ def test_the_floor_is_what_takes_longer(tmp_path: Path) -> None:
 def test_the_prediction_turns_at_the_ridge_that_it_names(tmp_path: Path) -> None:
     """Above flops(A) / bytes(B) the memory-bound network is the slower one."""
     faster = roofline(run(tmp_path / "a", {"A": [2.0, 2.1], "B": [1.0, 1.1]}, flops=10**11, copied=5 * 10**8)).notes[-1]
-    assert "B over those of A: 0.50 by the limits, 0.51 (" in faster
+    assert "B over those of A: 0.500 by the limits, 0.512 (0.381 to 0.688)" in faster
     assert "below 200 FLOP/byte" in faster
     slower = roofline(run(tmp_path / "b", {"A": [2.0], "B": [3.0]}, flops=10**11, copied=2 * 10**9)).notes[-1]
-    assert "2.00 by the limits, 1.50 as trained" in slower
+    assert "2.00 by the limits, 1.50 (one seed) as trained" in slower
     assert "below 50 FLOP/byte" in slower, "and the ridge here is 100"
 
 

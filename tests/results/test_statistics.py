@@ -16,8 +16,10 @@ from dwray.results.statistics import (
     mean_interval,
     paired_difference,
     paired_ratio,
+    ratio_interval,
     ratio_of_means,
     ratio_of_pairs,
+    three_digits,
     units_needed,
 )
 
@@ -294,6 +296,38 @@ def test_an_estimate_excludes_what_lies_outside_of_its_interval_alone() -> None:
     estimate = Estimate(3.0, 1.0, 5.0, 4)
     assert estimate.half_width == 2.0
     assert [tie for tie in (0.0, 1.0, 3.0, 5.0, 6.0) if estimate.excludes(tie)] == [0.0, 6.0]
+
+
+def test_an_interval_is_cut_where_its_quantity_cannot_lie_and_its_half_width_is_not() -> None:
+    estimate = Estimate(97.5, 83.34, 111.66, 2)
+    assert estimate.within(0.0, 100.0) == (83.34, 100.0)
+    assert estimate.within(90.0) == (90.0, 111.66)
+    assert estimate.half_width == pytest.approx(14.16)
+    assert Estimate(97.5, None, None, 1).within(0.0) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (Estimate(3.3214, 0.5, 1900.36, 5), "5 passes, too few to say how far off"),
+        (Estimate(3.3214, 0.5, math.inf, 5), "5 passes, too few to say how far off"),
+        (Estimate(3.3214, 0.0, 4.0, 5), "5 passes, too few to say how far off"),
+        (Estimate(1.5, 0.5, 5.0, 5), "0.500 to 5.00"),
+        (Estimate(150.0, 123.45, 1234.4, 9), "123 to 1,234"),
+        (Estimate(2.0, None, None, 1), "one pass"),
+        (Estimate(2.0, None, None, 5), None),
+    ],
+)
+def test_an_interval_of_a_ratio_is_told_only_where_it_says_something(ratio: Estimate, said: str | None) -> None:
+    assert ratio_interval(ratio, "pass", "passes") == said
+
+
+@given(st.floats(1e-6, 1e6))
+def test_a_ratio_is_told_to_three_digits_and_as_no_power_of_ten(ratio: float) -> None:
+    told = three_digits(ratio)
+    assert "e" not in told or ratio < 1e-4
+    assert math.isclose(float(told.replace(",", "")), ratio, rel_tol=0.0051)
+    assert not told.endswith(".")
 
 
 def test_without_an_interval_nothing_is_excluded() -> None:
