@@ -141,6 +141,14 @@ class _Curves:
         return any(each.low is not None for each in self.measured.values())
 
     @property
+    def band(self) -> dict[int, tuple[float, float]]:
+        """Ends of the interval at each epoch; where equal values give none, the value itself: a hole says nothing."""
+        return {
+            epoch: (each.value, each.value) if each.low is None or each.high is None else (each.low, each.high)
+            for epoch, each in self.measured.items()
+        }
+
+    @property
     def measured_means(self) -> Course:
         """The measured line."""
         return {epoch: each.value for epoch, each in self.measured.items()}
@@ -203,6 +211,8 @@ def _caption(records: Records, curves: _Curves, quantity: Quantity) -> list[str]
             said.append(f"It has the epochs that all of them have: {len(curves.measured)} of {curves.longest}.")
     if curves.has_band:
         said.append("Band: Student's 95% interval of the mean over the seeds, epoch by epoch, cut off at the axes.")
+        if any(each.low is None for each in curves.measured.values()):
+            said.append("Where it is a point, all seeds gave the same value, whose spread gives no interval.")
     elif curves.seeds == 1:
         said.append("One seed gives no band.")
     if curves.notebook:
@@ -255,8 +265,8 @@ def _chart(quantity: Quantity, curves: _Curves) -> alt.LayerChart:
     layers: list[alt.Chart] = []
     if curves.has_band:
         band = [
-            {"line": curves.measured_name, "epoch": epoch, "low": each.low, "high": each.high}
-            for epoch, each in curves.measured.items()
+            {"line": curves.measured_name, "epoch": epoch, "low": low, "high": high}
+            for epoch, (low, high) in curves.band.items()
         ]
         area: alt.Chart = alt.Chart({"values": band}).mark_area(clip=True, opacity=0.2, color=MEASURED_COLOUR)
         layers.append(area.encode(x, y("low"), alt.Y2("high:Q")))

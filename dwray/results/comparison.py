@@ -32,12 +32,16 @@ COLUMNS = (
     Column("n", "seeds", pa.int64(), wide=True),
 )
 
+NO_INTERVAL = (
+    "95% ± is a dash also of one seed, and of seeds that all gave the same value, as far as the measure tells values "
+    "apart: no spread gives no interval."
+)
+
 DIFFERENCE = (
     "difference: measured less the paper's number, or less the notebook's where the paper prints none. 95% ±: half of "
     "Student's interval over the seeds; 95% low and high: its ends, cut at 0 and at 100%, beyond which nothing lies, "
-    "unlike 95% ± and std. A dash was not stated, or not measured in this run."
+    "unlike 95% ± and std. A dash was not stated, or not measured in this run. " + NO_INTERVAL
 )
-
 
 LEAST_TRAIN_IMAGES = 45_000
 """CIFAR's training images less a held-out tenth; a run on fewer is not the paper's."""

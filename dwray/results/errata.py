@@ -6,7 +6,7 @@ from functools import partial
 import pyarrow as pa
 
 from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig, switches_of
-from dwray.results.comparison import unfinished_trainings
+from dwray.results.comparison import NO_INTERVAL, unfinished_trainings
 from dwray.results.curves import train_seconds
 from dwray.results.one_device import kinds, mixed_devices, training_time_ratio
 from dwray.results.records import Records
@@ -62,7 +62,8 @@ def errata(records: Records) -> Table:
             if kind
             else ". "
         )
-        + "A dash: the switch cannot change it, or it was not measured. An interval that holds 0 shows no effect."
+        + f"A dash: the switch cannot change it, or it was not measured. {NO_INTERVAL} An interval that holds 0 shows "
+        "no effect."
     ]
     if any(records.of_stage("search")):
         notes.append("All trainings use the settings that the search found under the protocol itself.")

@@ -114,6 +114,17 @@ def test_the_line_is_the_mean_over_the_seeds_and_the_band_students_interval(tmp_
         assert "Band: Student's 95% interval of the mean over the seeds" in figure.caption
 
 
+def test_the_band_has_no_hole_where_all_seeds_gave_the_same_value(tmp_path: Path) -> None:
+    loss, _ = made(tmp_path, [Training("ConvNet", seed, [2.0 + seed, 1.5, 1.0 + seed]) for seed in range(2)])
+    first, same, last = layers(loss)["area"]
+    assert (same["low"], same["high"]) == (1.5, 1.5)
+    assert first["low"] < 2.5 < first["high"]
+    assert last["low"] < 1.5 < last["high"]
+    assert "Where it is a point, all seeds gave the same value, whose spread gives no interval." in loss.caption
+    loss, _ = made(tmp_path / "spread", [Training("ConvNet", seed, [2.0 + seed, 1.0 + seed]) for seed in range(2)])
+    assert "point" not in loss.caption
+
+
 def test_one_seed_has_no_band_and_says_so(tmp_path: Path) -> None:
     loss, _ = made(tmp_path, [Training("ConvNet", 0, [2.0, 1.0])])
     assert set(layers(loss)) == {"measured, one seed"}

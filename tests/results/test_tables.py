@@ -60,9 +60,15 @@ def test_accuracy_is_the_mean_with_deviation_and_interval_over_completed_seeds(m
     half = 12.7062047 * 8**0.5 / 2**0.5  # Student's t of one degree of freedom
     assert (row["low"], row["high"]) == (pytest.approx(92 - half), 100.0), "no accuracy is above 100%"
     assert row["half_width"] == pytest.approx(half), "which is not cut"
-    assert row["half_width"] == pytest.approx(half)
     assert not any(row["contender"] == "B" for row in made["accuracy"].rows), "nothing stated, nothing measured"
     assert any("B: 1 failed" in note for note in made["accuracy"].notes)
+
+
+def test_a_dash_beside_equal_seeds_is_not_said_to_be_unmeasured(made: dict[str, Table]) -> None:
+    row = cell(made["training_time"], "A", "training pass, s")
+    assert (row["n"], row["std"], row["half_width"]) == (2, 0.0, None)
+    for name in ("accuracy", "training_time"):
+        assert any("all gave the same value" in note for note in made[name].notes)
 
 
 def test_training_time_is_split_and_summed_over_one_training(made: dict[str, Table]) -> None:
