@@ -38,15 +38,16 @@ class Quantity:
     """What a number is a number of."""
 
     unit: str
+    """Short enough to stand beside it in a terminal."""
     form: str
     scale: Callable[[float], float]
     """Onto the scale on which the deviation between units was taken: the log, for what is a ratio."""
 
 
-POINTS = Quantity("percentage points", "+.2f", float)
+POINTS = Quantity("points", "+.2f", float)
 EPOCHS = Quantity("epochs", "+.1f", float)
 RATIO = Quantity("ratio", ".3f", math.log)
-LONGER = Quantity("% longer", "+.3g", lambda percent: math.log1p(percent / 100))
+LONGER = Quantity("%", "+.3g", lambda percent: math.log1p(percent / 100))
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,8 @@ def _stated_longer(images: str, batch_size: int, _: Records) -> Stated:
 def _accuracy_claims() -> tuple[Claim, ...]:
     equal = Claim(
         key="accuracies_equal",
-        topic="accuracy",
-        words="roughly the same accuracy",
+        topic="accuracy: DepthwiseConvNet is",
+        words="roughly as accurate",
         quote="the 2 models has roughly the same validation accuracy",
         section="4.1",
         measured="test accuracy, DepthwiseConvNet less ConvNet",
@@ -186,7 +187,7 @@ def _accuracy_claims() -> tuple[Claim, ...]:
     higher = replace(
         equal,
         key="depthwise_more_accurate",
-        words="DepthwiseConvNet more accurate",
+        words="more accurate",
         quote="DepthwiseConvNet has a slightly higher validation accuracy than ConvNet",
         low=0,
         high=math.inf,
@@ -248,8 +249,8 @@ def _test_time_claims(batch_size: int, images: str, network: str, percent: float
     """That a network takes longer, and by how many percent."""
     direction = Claim(
         key=f"longer_{images}_{batch_size}",
-        topic=f"test time, batch {batch_size}, {images} set",
-        words=f"{network} takes longer",
+        topic=f"test time, batch {batch_size}, {images} set: {network} takes",
+        words="longer",
         quote=quote,
         section="4.3",
         measured=f"mean seconds of a pass: how much longer {network} takes",
@@ -264,7 +265,7 @@ def _test_time_claims(batch_size: int, images: str, network: str, percent: float
     magnitude = replace(
         direction,
         key=f"longer_by_{images}_{batch_size}",
-        words=f"by {percent:g}%",
+        words=f"{percent:g}% longer",
         low=round(percent - TOLERANCE_PERCENT, 6),
         high=round(percent + TOLERANCE_PERCENT, 6),
         reason=f"test times: {TOLERANCE_PERCENT:g} percentage points to either side of the paper's percentages",

@@ -92,12 +92,12 @@ _COLUMNS = (
     Column("quote", "in the paper's words", pa.string(), shown=False),
     Column("section", "section", pa.string(), wide=True),
     Column("quantity", "measured quantity", pa.string(), wide=True),
-    Column("unit", "unit", pa.string(), shown=False),
     Column("paper", "paper", pa.float64(), ROW_FORM),
     Column("notebook", "notebook", pa.float64(), ROW_FORM, wide=True),
     Column("measured", "measured", pa.float64(), ROW_FORM),
     Column("low", "low", pa.float64(), ROW_FORM, wide=True),
     Column("high", "high", pa.float64(), ROW_FORM, wide=True),
+    Column("unit", "unit", pa.string()),
     Column("n", "n", pa.int64()),
     Column("effect_size", "effect size", pa.float64(), ".2f", wide=True),
     Column("range", "range", pa.string(), wide=True),
@@ -141,6 +141,8 @@ def _notes(records: Records) -> list[str]:
     """What a reader must know of the numbers of this run."""
     ranges = dict.fromkeys(claim.reason for claim in CLAIMS if math.isfinite(claim.high))
     notes = [
+        "unit: of the numbers beside it; points are percentage points, a ratio is DepthwiseConvNet's over ConvNet's, "
+        "and % is how much longer a network takes than the other.",
         "low, high: the 95% interval, over the seeds that both networks have (Student's t, paired) or over pairs of "
         "timed passes (Student's t or bootstrap-t, whichever reaches farther), which says how the passes of this run "
         "vary, not how machines do. Effect size: mean over deviation. needed: for a verdict with 80% power, if the "

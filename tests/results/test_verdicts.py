@@ -152,8 +152,9 @@ def test_the_claims_name_the_papers_own_percentages() -> None:
         if claim.key.startswith("longer_by"):
             _, _, images, batch_size = claim.key.split("_")
             longer = paper.longer_percent(images, int(batch_size))
-            assert claim.words == f"by {longer.percent.paper:g}%"
+            assert claim.words == f"{longer.percent.paper:g}% longer"
             assert longer.network is not None
+            assert claim.topic.endswith(f"{longer.network} takes")
             assert claim.measured.endswith(f"how much longer {longer.network} takes")
             assert longer.percent.paper == pytest.approx((claim.low + claim.high) / 2)
     assert len({claim.key for claim in CLAIMS}) == len(CLAIMS) == 13
@@ -202,6 +203,14 @@ def test_the_table_fits_a_terminal_and_is_typed() -> None:
     lines = [[column.heading for column in narrow], *([cells[i] for i in indices] for cells in table.cells())]
     assert sum(max(len(line[i]) for line in lines) + 1 for i in range(len(narrow))) <= 80
     assert table.to_arrow({}).num_rows == len(CLAIMS)
+
+
+def test_each_number_has_its_unit_beside_it() -> None:
+    table = verdicts(make_records())
+    at = [column.heading for column in table.shown].index("unit")
+    assert not table.shown[at].wide, "a terminal shows it too"
+    assert list(dict.fromkeys(cells[at] for cells in table.cells())) == ["points", "ratio", "epochs", "%"]
+    assert any(note.startswith("unit: ") for note in table.notes)
 
 
 def test_an_undecided_claim_says_what_would_decide_it() -> None:
