@@ -29,8 +29,8 @@ _INDENT = 2
 def print_table(console: Console, table: Table) -> None:
     """Print one table, or that it has nothing to show.
 
-    Its section columns become headings between the rows, and its wide columns are left out. Where the rest is wider
-    than the console, headings and texts are wrapped; a number never is.
+    Its section columns become headings between the rows, and its wide columns are left out, with their notes. Where the
+    rest is wider than the console, headings and texts are wrapped; a number never is.
     """
     console.print()
     if not table.rows:
@@ -47,7 +47,8 @@ def print_table(console: Console, table: Table) -> None:
             console.print(heading, style="bold dim", highlight=False, markup=False)
         console.print(Padding(_lines(columns, widths, section, show_header=False), (0, 0, 0, indent), expand=False))
     for note in table.notes:
-        console.print(note, style="dim", highlight=False, markup=False)
+        if note not in table.wide_notes:
+            console.print(note, style="dim", highlight=False, markup=False)
 
 
 def _sections(table: Table) -> tuple[list[Column], list[tuple[str, list[list[str]]]]]:

@@ -28,6 +28,11 @@ _COLUMNS = (
     Column("exclusive", "alone", pa.bool_(), wide=True),
 )
 
+_WIDE = (
+    "95% low, 95% high: of longer %, over pairs of passes. Ends that lie far apart are those of passes too few, or too "
+    "unlike, to say by how much."
+)
+
 GRAPH_MODE = "float32-cuda-graph"
 
 
@@ -68,11 +73,12 @@ def by_mode(records: Records) -> Table:
     notes = [
         "Seconds of a pass, the network alone, batch norm in evaluation mode. folded: batch norm in the convolutions; "
         "compiled, cuda-graph: of the folded network. x eager: how many times as fast as float32-eager. longer: how "
-        "much more time than the fastest in that mode, in percent; its interval is over pairs of passes.",
+        "much more time than the fastest in that mode, in percent.",
+        _WIDE,
         *notes,
         *(f"Not available: {mode} ({reason})." for mode, reason in unavailable.items()),
     ]
-    return Table("test_time_by_mode", "Test time by mode", _COLUMNS, tuple(rows), tuple(notes))
+    return Table("test_time_by_mode", "Test time by mode", _COLUMNS, tuple(rows), tuple(notes), frozenset({_WIDE}))
 
 
 def _longer(name: str, seconds: Mapping[str, Sequence[float]]) -> Row:

@@ -39,9 +39,12 @@ NO_INTERVAL = (
 
 DIFFERENCE = (
     "difference: measured less the paper's number, or less the notebook's where the paper prints none. 95% ±: half of "
-    "Student's interval over the seeds; 95% low and high: its ends, cut at 0 and at 100%, beyond which nothing lies, "
-    "unlike 95% ± and std. A dash was not stated, or not measured in this run. " + NO_INTERVAL
+    "Student's interval over the seeds. A dash was not stated, or not measured in this run. " + NO_INTERVAL
 )
+ENDS = (
+    "95% low, 95% high: the ends of that interval, cut at 0 and at 100%, beyond which nothing lies; 95% ± is not cut."
+)
+
 
 LEAST_TRAIN_IMAGES = 45_000
 """CIFAR's training images less a held-out tenth; a run on fewer is not the paper's."""
@@ -134,8 +137,8 @@ class Comparison:
 
     def table(self, name: str, title: str, *notes: str) -> Table:
         """The rows as a table, with what must be said of them."""
-        said = (*notes, DIFFERENCE, *not_the_papers(self.records), *self.footnotes.texts)
-        return Table(name, title, COLUMNS, tuple(self.rows), said)
+        said = (*notes, DIFFERENCE, ENDS, *not_the_papers(self.records), *self.footnotes.texts)
+        return Table(name, title, COLUMNS, tuple(self.rows), said, frozenset({ENDS}))
 
 
 def over_seeds(values: Iterable[float | None]) -> Estimate | None:

@@ -29,6 +29,9 @@ _COLUMNS = (
 )
 
 
+_RIDGE = "ridge: FLOP/s over bytes/s. bound by: which of the two takes longer."
+
+
 def roofline(records: Records) -> Table:
     """Seconds of an epoch's training pass beside the floor of its device, and the ratio that the floors predict."""
     rows: list[Row] = []
@@ -39,11 +42,17 @@ def roofline(records: Records) -> Table:
     notes = [
         "Seconds of an epoch's training pass. floor: all arithmetic at the rate of a large matrix product (FLOP/s) or "
         "all traffic at that of a large copy (bytes/s), whichever takes longer; both were measured by the workers that "
-        "trained, before they began. ridge: FLOP/s over bytes/s. reached: floor over measured.",
+        "trained, before they began. reached: floor over measured.",
+        _RIDGE,
     ]
     notes += _prediction(records, {row["contender"]: row for row in rows})
     return Table(
-        "roofline", "Training time and the device's limits", _COLUMNS, tuple(rows), tuple(notes) if rows else ()
+        "roofline",
+        "Training time and the device's limits",
+        _COLUMNS,
+        tuple(rows),
+        tuple(notes) if rows else (),
+        frozenset({_RIDGE}),
     )
 
 
@@ -83,6 +92,6 @@ def _prediction(records: Records, held: Mapping[str, Row]) -> list[str]:
         measured += f" ({interval})"
     return [
         f"Seconds of {depthwise} over those of {ordinary}: {three_digits(predicted)} by the limits, {measured} as "
-        f"trained. By the limits {depthwise} trains faster on a device whose ridge is below {turns:.0f} FLOP/byte, and "
-        "no longer above."
+        f"trained. By the limits {depthwise} trains faster on a device whose FLOP/s are less than {turns:.0f} times "
+        "its bytes/s, and no longer above."
     ]

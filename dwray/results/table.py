@@ -58,6 +58,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    wide_notes: frozenset[str] = frozenset()
+    """Those of the notes that explain wide columns alone: read where those are shown."""
 
     def to_arrow(self, identity: Mapping[str, str]) -> pa.Table:
         """The rows, typed, with the run's identity, the title and the notes (a JSON list) as metadata."""

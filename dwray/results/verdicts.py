@@ -81,6 +81,7 @@ def verdicts(records: Records) -> Table:
         _COLUMNS,
         tuple(_row(claim, estimate, stated[claim.key]) for claim, estimate in judged),
         (RULE, *_notes(records), *(paper.footnote(key) for key in footnotes)) if judged else (),
+        frozenset({_WIDE}),
     )
 
 
@@ -137,16 +138,22 @@ def _range(claim: Claim) -> str:
     return f"{claim.low:g} to {claim.high:g}"
 
 
+_WIDE = (
+    "low, high: the ends of the interval. effect size: mean over deviation. needed: for a verdict with 80% power, if "
+    "the estimate is right."
+)
+
+
 def _notes(records: Records) -> list[str]:
     """What a reader must know of the numbers of this run."""
     ranges = dict.fromkeys(claim.reason for claim in CLAIMS if math.isfinite(claim.high))
     notes = [
         "unit: of the numbers beside it; points are percentage points, a ratio is DepthwiseConvNet's over ConvNet's, "
         "and % is how much longer a network takes than the other.",
-        "low, high: the 95% interval, over the seeds that both networks have (Student's t, paired) or over pairs of "
-        "timed passes (Student's t or bootstrap-t, whichever reaches farther), which says how the passes of this run "
-        "vary, not how machines do. Effect size: mean over deviation. needed: for a verdict with 80% power, if the "
-        "estimate is right.",
+        "The interval is over the n seeds that both networks have (Student's t, paired) or over n pairs of passes "
+        "(Student's t or bootstrap-t, whichever reaches farther), which says how the passes of this run vary, not how "
+        "machines do.",
+        _WIDE,
         "Ranges: " + "; ".join(ranges) + ".",
     ]
     inside = (

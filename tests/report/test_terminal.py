@@ -12,6 +12,7 @@ from records import make_run
 from rich.cells import cell_len
 from rich.console import Console
 
+from dwray.report.markdown import markdown_table
 from dwray.report.terminal import print_answer, print_places, print_table, print_tables
 from dwray.results.answer import answer
 from dwray.results.records import Records
@@ -64,6 +65,12 @@ def test_sections_are_headings_and_the_rows_of_all_are_aligned() -> None:
     ]
 
 
+def test_a_note_of_columns_that_a_terminal_leaves_out_is_left_out_too() -> None:
+    noted = replace(TABLE, notes=("A note.", "deviation: of what?"), wide_notes=frozenset({"deviation: of what?"}))
+    assert printed(noted) == printed(TABLE)
+    assert "deviation: of what?" in markdown_table(noted)
+
+
 def test_a_table_without_sections_is_not_indented() -> None:
     plain = replace(TABLE, columns=TABLE.columns[2:], notes=())
     assert printed(plain)[1:5] == [
@@ -109,6 +116,8 @@ def test_every_table_of_a_run_fits_80_columns_whole(tmp_path: Path, synthetic: b
         assert max(map(cell_len, lines)) <= 80
         assert "…" not in "".join(lines)
         narrow = replace(table, columns=tuple(column for column in table.columns if not column.wide))
+        for column in table.shown:
+            assert not (column.wide and f" {column.heading}: " in f" {' '.join(lines)}"), "not shown, and explained"
         words = {word for line in lines for word in line.split()}
         for cells in narrow.cells():
             for cell in cells:
