@@ -232,7 +232,7 @@ def test_the_machine_is_lost_and_the_run_goes_on_from_the_object_store(
     # A timing beside a busy process is marked, wherever one looks.
     (line,) = [line for line in log.splitlines() if line.startswith("dwray: ")]
     assert "of the timings were not alone on their device: other processes used " in line
-    assert "NOT ALONE on the device" in log
+    assert "NOT ALONE on the device (marked *)" in log
     timings = Records.read(RunPaths(the_run(second))).timings
     assert False in {row["exclusive"] for row in timings}
     assert max(row["other_cpu_seconds"] for row in timings) > 0.1

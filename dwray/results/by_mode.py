@@ -9,7 +9,7 @@ from dwray.core.config import MODE_NAMES, PLAIN_MODE
 from dwray.results.records import Records
 from dwray.results.statistics import ratio_of_means
 from dwray.results.table import Column, Row, Table
-from dwray.results.test_time import all_alone
+from dwray.results.test_time import DISTURBED, all_alone
 
 _REAL = pa.float64()
 
@@ -17,7 +17,7 @@ _COLUMNS = (
     Column("batch_size", "batch", pa.int64(), group=True, section=True),
     Column("set", "set", pa.string(), group=True, section=True),
     Column("mode", "mode", pa.string(), group=True),
-    Column("contender", "network", pa.string()),
+    Column("contender", "network", pa.string(), marked=True),
     Column("passes", "passes", pa.int64(), wide=True),
     Column("measured", "mean s", _REAL, ".4f"),
     Column("images_per_second", "images/s", _REAL, ",.0f"),
@@ -62,7 +62,8 @@ def by_mode(records: Records) -> Table:
                         "measured": means[mode][name],
                         "images_per_second": timed[0]["images"] / means[mode][name],
                         "times_eager": eager and eager / means[mode][name],
-                        "exclusive": all_alone(timed),
+                        "exclusive": (alone := all_alone(timed)),
+                        "marks": DISTURBED if alone is False else "",
                         **_longer(name, seconds),
                     }
                 )
@@ -76,6 +77,7 @@ def by_mode(records: Records) -> Table:
         "much more time than the fastest in that mode, in percent.",
         _WIDE,
         *notes,
+        *([f"NOT ALONE on the device: marked {DISTURBED}."] if any(row["exclusive"] is False for row in rows) else []),
         *(f"Not available: {mode} ({reason})." for mode, reason in unavailable.items()),
     ]
     return Table("test_time_by_mode", "Test time by mode", _COLUMNS, tuple(rows), tuple(notes), frozenset({_WIDE}))

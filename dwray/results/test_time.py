@@ -15,6 +15,9 @@ from dwray.results.table import Column, Row, Table
 
 _REAL = pa.float64()
 
+DISTURBED = "*"
+"""Marks a row whose passes were not alone on their device."""
+
 _COLUMNS = (
     Column("batch_size", "batch", pa.int64(), group=True, section=True),
     Column("set", "set", pa.string(), group=True, section=True),
@@ -58,6 +61,8 @@ def test_time(records: Records) -> Table:
                 row["paper_longer_percent"] = longer.percent.paper if network == longer.network else None
             if contender in passes:
                 row.update(_measured(passes[contender], min(means.values()) if len(means) > 1 else None))
+                if row["exclusive"] is False:
+                    row["marks"] = f"{row.get('marks', '')} {DISTURBED}".strip()
                 if row.get("paper") is not None:
                     row["difference"] = row["measured"] - row["paper"]
             rows.append(row)
@@ -111,7 +116,7 @@ def _exclusivity(records: Records) -> tuple[str, ...]:
     notes = []
     if disturbed:
         reasons = "; ".join(dict.fromkeys(filter(None, disturbed.values())))
-        notes.append(f"NOT ALONE on the device: {len(disturbed)} of the timings ({reasons}).")
+        notes.append(f"NOT ALONE on the device (marked {DISTURBED}): {len(disturbed)} of the timings ({reasons}).")
     if unknown:
         reasons = "; ".join(dict.fromkeys(filter(None, unknown.values())))
         notes.append(

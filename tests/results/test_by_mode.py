@@ -1,5 +1,6 @@
 """The table of test times by mode."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,9 @@ from dwray.results.store import write_parquet
 from dwray.results.tables import make_tables
 
 
-def run_with(folder: Path, seconds: dict[str, dict[str, tuple[float, ...]]]) -> Records:
+def run_with(
+    folder: Path, seconds: dict[str, dict[str, tuple[float, ...]]], disturbed: Collection[str] = ()
+) -> Records:
     """A run whose timings are ``seconds`` of each pass by mode and contender, batch 4, test set, network alone."""
     paths = make_run(folder)
     rows = [
@@ -34,6 +37,8 @@ def run_with(folder: Path, seconds: dict[str, dict[str, tuple[float, ...]]]) -> 
             "threads": 1,
             "synthetic": False,
             "mode": mode,
+            "exclusive": mode not in disturbed,
+            "disturbance": "a backup" if mode in disturbed else None,
         }
         for mode, by_contender in seconds.items()
         for contender, passes in by_contender.items()
@@ -66,6 +71,19 @@ def test_each_mode_says_who_is_slower_and_how_fast_it_is_beside_eager(tmp_path: 
     row = found["float32-eager", "B"]
     assert row["longer_low"] < 100 < row["longer_high"]
     assert found["float32-folded", "B"]["longer_low"] is None, "passes without any spread give no interval"
+
+
+def test_the_rows_whose_passes_were_not_alone_are_marked(tmp_path: Path) -> None:
+    records = run_with(tmp_path, SECONDS, disturbed=["float32-eager"])
+    table = by_mode(records)
+    assert {row["mode"] for row in table.rows if row["marks"] == "*"} == {"float32-eager"}
+    assert "NOT ALONE on the device: marked *." in table.notes
+    (paper,) = [table for table in make_tables(records) if table.name == "test_time"]
+    assert [cells[3] for cells in paper.cells()] == ["A *", "B *"]
+    assert "NOT ALONE on the device (marked *): 1 of the timings (a backup)." in paper.notes
+    undisturbed = run_with(tmp_path / "alone", SECONDS)
+    assert not any("NOT ALONE" in note for table in make_tables(undisturbed) for note in table.notes)
+    assert not any(row["marks"] for row in by_mode(undisturbed).rows)
 
 
 def test_what_a_graph_takes_off_the_gap_is_told(tmp_path: Path) -> None:
