@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import Any, Literal
 
 from dwray.errors import RunError
@@ -125,11 +126,13 @@ def run_standing(records: Records, planned: Planned | None, *, driven: bool) -> 
         driven: A driver works on it: its trials run, and otherwise none does.
     """
     stages = [name for name in STAGES if records.of_stage(name) or (planned and name in planned.work)]
-    found, current, measured = [], None, dict[str, float]()
+    found, current, measured, slots = [], None, dict[str, float](), 0
     for index, name in enumerate(stages):
         trials = _trials(records, name, planned, driven=driven)
-        capacity = capacity_of(records, name) if driven else None
-        found.append(stage_standing(_begun(records, name, planned), trials, measured, capacity))
+        noted = capacity_of(records, name)
+        slots = noted.slots if noted else most_at_once(records.of_stage(name)) or slots
+        capacity = noted if driven else None  # without a driver nothing is busy
+        found.append(stage_standing(_begun(records, name, planned), trials, measured, capacity, slots))
         measured |= paces(trials)
         # A driver goes on to the next stage when nothing is left of one.
         later = any(records.of_stage(after) for after in stages[index + 1 :])
@@ -192,6 +195,18 @@ def _has_ended(records: Records, standing: StageStanding, *, later: bool) -> boo
     if standing.stage == "search":  # it may end with fewer trials than it may take
         return any(row["winner"] for row in rows)
     return standing.planned is None
+
+
+def most_at_once(trials: Sequence[Row]) -> int:
+    """How many trials ran side by side, at the most: as many as fit, if there were enough of them.
+
+    Args:
+        trials: Rows of trials.parquet; one that has no end yet is left out.
+    """
+    spans = [(row["started_at"], row["ended_at"]) for row in trials if row["started_at"] and row["ended_at"]]
+    # Of one moment, ends come first: a trial takes the place of the one before.
+    changes = sorted([(began, 1) for began, _ in spans] + [(ended, -1) for _, ended in spans])
+    return max(accumulate(change for _, change in changes), default=0)
 
 
 def noted_capacity(stage: str, capacity: Capacity) -> dict[str, str]:

@@ -88,6 +88,8 @@ class Tracker:
         self._stage: StageProgress | None = None
         self._trials: dict[str, TrialProgress] = {}
         self._capacity: Capacity | None = None
+        self._slots = 0
+        """Of the stage before: what a stage has until its own are told."""
         self._paces: dict[str, float] = {}
         """Seconds per epoch of each contender, of the stages that have ended: what a later one begins with."""
 
@@ -102,13 +104,14 @@ class Tracker:
             self._paces |= {name: pace for name, pace in paces(self._trials.values()).items() if name}
             self._stage = None if event.ended else event
             self._trials = {trial.trial_id: trial for trial in event.earlier}
+            self._slots = self._capacity.slots if self._capacity else self._slots
             self._capacity = None
 
     def standing(self) -> StageStanding | None:
         """How the stage stands; None between stages."""
         if self._stage is None:
             return None
-        return stage_standing(self._stage, list(self._trials.values()), self._paces, self._capacity)
+        return stage_standing(self._stage, list(self._trials.values()), self._paces, self._capacity, self._slots)
 
 
 def stage_standing(
@@ -116,6 +119,7 @@ def stage_standing(
     trials: Sequence[TrialProgress],
     earlier_paces: Mapping[str, float],
     capacity: Capacity | None = None,
+    slots: int = 0,
 ) -> StageStanding:
     """How a stage stands.
 
@@ -123,11 +127,12 @@ def stage_standing(
         stage: What is planned.
         trials: Those that have begun, in that order.
         earlier_paces: Seconds per epoch of each contender in earlier stages, for those that this one has none of yet.
-        capacity: Of the cluster; without it, as many trials are taken to fit as run.
+        capacity: Of the cluster.
+        slots: So many trials are known to fit side by side, where the capacity is not known; those that run fit, too.
     """
     ended = tuple(trial for trial in trials if trial.ended)
     running = tuple(trial for trial in trials if trial.status in ("running", "retrying"))
-    slots = capacity.slots if capacity else len(running)
+    slots = capacity.slots if capacity else max(slots, len(running))
     return StageStanding(
         stage=stage.stage,
         done=len(ended),

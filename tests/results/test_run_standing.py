@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from records import make_run
+from records import NOW, make_run
 
 from dwray.results import lease
 from dwray.results.lease import Lease
@@ -22,6 +23,7 @@ from dwray.results.run_standing import (
     Planned,
     capacity_of,
     driver_of,
+    most_at_once,
     noted_capacity,
     run_standing,
     trial_progress,
@@ -29,6 +31,7 @@ from dwray.results.run_standing import (
 from dwray.results.standing import Best, TimeLeft
 from dwray.storage import Storage
 
+MINUTE = timedelta(minutes=1)
 PLANNED = Planned(
     {
         "search": (Work("A", 4, 2), Work("B", 4, 2)),
@@ -137,6 +140,34 @@ def test_the_capacity_that_a_driver_noted_is_that_of_its_stage(records: Records)
     interrupted = run_standing(running, PLANNED, driven=False).current
     assert interrupted
     assert interrupted.capacity is None, "nothing is busy"
+
+
+def test_before_a_stage_has_begun_as_many_trials_fit_as_ran_at_once_before(records: Records) -> None:
+    work = replace(PLANNED, work={**PLANNED.work, "train": (Work("A", 4, 2),)})  # 20 s at 2.5 s an epoch
+
+    def seconds_left(searched: Records, *, driven: bool = False) -> float:
+        current = run_standing(searched, work, driven=driven).current
+        assert current
+        assert current.stage == "train"
+        assert current.time_left
+        return current.time_left.seconds
+
+    first = {"stage": "search", "started_at": NOW, "ended_at": NOW + MINUTE}
+    behind = {"stage": "search", "started_at": NOW + MINUTE, "ended_at": NOW + 2 * MINUTE}
+    one_by_one = but(records, ["time"], t0=first, t1=behind, t2={"stage": "search"})
+    at_once = but(records, ["time"], t0=first, t1=first, t2={"stage": "search"})
+    for driven in (True, False):
+        assert (seconds_left(one_by_one, driven=driven), seconds_left(at_once, driven=driven)) == (20, 10)
+    noted = noted_capacity("train", Capacity("GPU", 8, 1, 4))
+    assert seconds_left(replace(at_once, identity={**records.identity, **noted})) == 5, "as its last driver knew"
+
+
+@pytest.mark.parametrize(
+    ("spans", "most"), [([], 0), ([(0, None)], 0), ([(0, 1), (1, 2), (2, 3)], 1), ([(0, 5), (1, 2), (1, 3), (3, 9)], 3)]
+)
+def test_the_trials_that_ran_at_once_are_counted_by_their_times(spans: list[tuple[int, int | None]], most: int) -> None:
+    times = [[None if each is None else NOW + timedelta(seconds=each) for each in span] for span in spans]
+    assert most_at_once([{"started_at": began, "ended_at": ended} for began, ended in times]) == most
 
 
 def test_the_driver_of_a_run_is_who_holds_its_lease(tmp_path: Path) -> None:
