@@ -45,6 +45,11 @@ def one_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+def counted(number: int, what: str) -> str:
+    """So many things in words: ``1 trial``, ``2 trials``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """The known name that was perhaps meant, as the end of an error's line; the known names if none is like it."""
     names = list(known)

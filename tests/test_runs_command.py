@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from object_store import ObjectStore
 from records import make_run
-from test_status_command import SWEEP, change
+from test_status_command import SWEEP, change, disturb
 
 from dwray.cli.listing import _age, _size
 from dwray.paths import RunPaths
@@ -75,6 +75,9 @@ def test_runs_are_listed_with_their_state_the_newest_first(runs: Path, capsys: p
         "stages": 3,
         "trials_done": 6,
         "trials_at_most": 9,
+        "failed": 0,
+        "diverged": 0,
+        "disturbed": 0,
         "seeds": [0, 1],
         "wandb": None,
         "bytes": size,
@@ -92,8 +95,19 @@ def test_the_list_fits_80_columns(runs: Path, capsys: pytest.CaptureFixture[str]
     out = in_process("runs", "--runs-dir", str(runs), capsys=capsys)[1]
     row = next(line for line in out.splitlines() if line.startswith("hand/"))
     assert row.split()[:2] == ["hand/20260101-000000", "completed"]
-    assert row.split()[3:7] == ["3/3", "6/9", "2", "told"], "sent is only what all of it is"
+    assert row.split()[4:8] == ["3/3", "6/9", "2", "told"], "sent is only what all of it is"
     assert len(row) <= 80
+
+
+def test_what_is_amiss_with_a_run_that_is_completed_stands_below_the_list(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = a_run(runs, "20260101-000000", t2={"status": "completed"}, s1={"status": "diverged"})
+    disturb(paths)
+    out = in_process("runs", "--runs-dir", str(runs), capsys=capsys)[1]
+    assert out.splitlines()[-1] == "hand/20260101-000000: 1 trial diverged, 1 timing disturbed"
+    (found,) = listed(capsys, "--runs-dir", str(runs))
+    assert (found["state"], found["failed"], found["diverged"], found["disturbed"]) == ("completed", 0, 1, 1)
 
 
 def test_a_damaged_run_is_one_line_and_hides_no_other(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,13 +126,14 @@ def test_a_damaged_run_is_one_line_and_hides_no_other(runs: Path, capsys: pytest
     assert (code, error) == (0, "")
     lines = out.splitlines()
     assert any(line.startswith("hand/20260101-000000 ") for line in lines)
-    assert [line.partition(": unreadable: ")[0] for line in lines[-4:]] == [
+    assert lines[-1] == "hand/20260101-000000: 1 trial failed"
+    assert [line.partition(": unreadable: ")[0] for line in lines[-5:-1]] == [
         "hand/20260501-000000",
         "hand/20260401-000000",
         "hand/20260301-000000",
         "hand/20260201-000000",
     ]
-    assert "cannot be read as Parquet" in lines[-1]
+    assert "cannot be read as Parquet" in lines[-2]
     assert "notes" not in out
 
 
@@ -170,7 +185,7 @@ def test_runs_in_an_object_store_are_listed(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0, "now"), (59, "now"), (60, "1min"), (7199, "1h"), (86400 * 2.9, "2d")]
+    ("seconds", "said"), [(0, "now"), (59, "now"), (60, "1 min"), (7199, "1 h"), (86400 * 2.9, "2 d")]
 )
 def test_an_age_is_in_its_largest_unit(seconds: float, said: str) -> None:
     assert _age(seconds) == said
@@ -180,8 +195,8 @@ def test_an_age_is_in_its_largest_unit(seconds: float, said: str) -> None:
 def test_a_size_is_in_its_largest_unit(count: int) -> None:
     text = _size(count)
     assert text
-    number = float(text.rstrip("BkMGT"))
-    factor = {"B": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[text[-2] if text[-2].isalpha() else "B"]
-    assert number * factor == pytest.approx(count, rel=0.006)
-    assert number < 1000
-    assert len(text) <= 6
+    number, unit = text.split(" ")
+    factor = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}[unit]
+    assert float(number) * factor == pytest.approx(count, rel=0.006)
+    assert float(number) < 1000
+    assert len(text) <= 7

@@ -16,10 +16,11 @@ from dwray.publish.ledger import OFFLINE, Entry, Ledger
 from dwray.results.lease import Lease
 from dwray.results.progress import Capacity
 from dwray.results.run_standing import noted_capacity
-from dwray.results.schema import TRIALS, to_table
+from dwray.results.schema import TIMINGS, TRIALS, to_table
 from dwray.results.store import read_parquet, write_parquet
 from dwray.storage import Storage
 
+DISTURBANCE = "other processes used 2.2 s of processor time in 3.1 s"
 SWEEP: dict[str, Any] = {
     "name": "hand",
     "networks": {"A": {"network": "ConvNet"}, "B": {"network": "DepthwiseConvNet"}},
@@ -39,6 +40,12 @@ def change(paths: RunPaths, *dropped_stages: str, metadata: dict[str, str] | Non
         {**row, **changed.get(row["trial_id"], {})} for row in table.to_pylist() if row["stage"] not in dropped_stages
     ]
     write_parquet(paths.trials, to_table(TRIALS, rows, {**identity, **(metadata or {})}))
+
+
+def disturb(paths: RunPaths) -> None:
+    """Write the timings again, as of a device that others used too."""
+    rows = [{**row, "exclusive": False, "disturbance": DISTURBANCE} for row in read_parquet(paths.timings).to_pylist()]
+    write_parquet(paths.timings, to_table(TIMINGS, rows, {}))
 
 
 @pytest.fixture
@@ -83,7 +90,7 @@ def test_an_interrupted_run_says_how_to_go_on(run: RunPaths, capsys: pytest.Capt
     change(run, "time", t1={"status": "running"})  # and no driver: it was killed
     code, out, error = in_process("status", str(run.folder), capsys=capsys)
     assert (code, error) == (0, "")
-    assert out.startswith(f"hand/{run.run_id}: interrupted\n")
+    assert out.startswith(f"hand/{run.run_id}: interrupted, 1 trial failed\n")
     assert f"\nto go on: dwray resume {run.folder}\n" in out
     assert " running on" not in out
 
@@ -92,7 +99,7 @@ def test_a_run_with_failed_trials_names_them_and_says_what_to_do(
     run: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = in_process("status", str(run.folder), capsys=capsys)[1]
-    assert out.startswith(f"hand/{run.run_id}: failed, 1 of its trials failed\n")
+    assert out.startswith(f"hand/{run.run_id}: failed, 1 trial failed\n")
     assert "train: B seed=0 (tried 2 times): RuntimeError: [bold]out of | memory" in out
     assert f"\nto try trainings and timings that failed again: dwray resume {run.folder}\n" in out
     change(run, t2={"status": "completed"})
@@ -100,6 +107,23 @@ def test_a_run_with_failed_trials_names_them_and_says_what_to_do(
     out = in_process("status", str(run.folder), capsys=capsys)[1]
     assert out.startswith(f"hand/{run.run_id}: completed\n")
     assert out.endswith(f"\nreport: {run.html}\n")
+
+
+def test_what_is_amiss_with_a_run_that_is_completed_is_said(run: RunPaths, capsys: pytest.CaptureFixture[str]) -> None:
+    change(run, t2={"status": "completed"}, s1={"status": "diverged", "epochs_done": 1})
+    disturb(run)
+    code, out, error = in_process("status", str(run.folder), capsys=capsys)
+    assert (code, error) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"hand/{run.run_id}: completed, 1 trial diverged, 1 timing disturbed"
+    assert "search: done, 2 trials (1 diverged)" in lines
+    assert "  search: A initial_lr=0.2 in epoch 1 of 2" in lines
+    assert "time: done, 1 trial" in lines
+    assert any(line.startswith(f"1 of the timings was not alone on its device: {DISTURBANCE}; end ") for line in lines)
+    data = json.loads(in_process("status", str(run.folder), "--json", capsys=capsys)[1])
+    assert data["stages"][0]["diverged"] == 1
+    assert data["diverged"] == [{"stage": "search", "trial": "A initial_lr=0.2"}]
+    assert data["disturbed"] == [{"trial": "test set, batch 4, network alone", "disturbance": DISTURBANCE}]
 
 
 def test_without_a_sweep_file_that_can_be_read_the_records_say_what_they_can(

@@ -61,8 +61,8 @@ def runs_(runs_dir: Path, storage: str | None, as_json: bool) -> None:
     if readable:
         print_table(console, _table(where, readable))
     for run in listed:
-        if run.why:
-            console.print(f"{run.name}: unreadable: {run.why}", soft_wrap=True, highlight=False, markup=False)
+        if trouble := f"unreadable: {run.why}" if run.why else run.amiss:
+            console.print(f"{run.name}: {trouble}", soft_wrap=True, highlight=False, markup=False)
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,12 @@ class Listed:
     """Those that are done, and all."""
     trials: tuple[int, int | None] = (0, None)
     """Those that have ended, and the most there can be."""
+    failed: int = 0
+    diverged: int = 0
+    disturbed: int = 0
+    """Timings that did not have their device to themselves."""
+    amiss: str = ""
+    """The last three in words."""
     seeds: tuple[int, ...] = ()
     wandb: str | None = None
     bytes: int | None = None
@@ -94,6 +100,9 @@ class Listed:
             "stages": self.stages[1],
             "trials_done": self.trials[0],
             "trials_at_most": self.trials[1],
+            "failed": self.failed,
+            "diverged": self.diverged,
+            "disturbed": self.disturbed,
             "seeds": list(self.seeds),
             "wandb": self.wandb,
             "bytes": self.bytes,
@@ -176,6 +185,10 @@ def _look(name: str, paths: RunPaths, storage: "Storage | None") -> Listed:
         started=_time_in(name) or min(begun, default=None),
         stages=(sum(each.stage != standing.stage for each in standing.stages), len(work) or len(standing.stages)),
         trials=(standing.done, None if None in most or not most else sum(filter(None, most))),
+        failed=standing.failed,
+        diverged=standing.diverged,
+        disturbed=standing.disturbed,
+        amiss=standing.amiss,
         seeds=tuple(sorted({row["seed"] for row in records.of_stage("train")})),
         wandb=_wandb_state(paths),
         bytes=None if storage else sum(path.stat().st_size for path in paths.folder.rglob("*") if path.is_file()),
@@ -256,18 +269,18 @@ def _of(done: int, planned: int | None) -> str:
 
 
 def _age(seconds: float) -> str:
-    """A time that has passed, in its largest unit: ``5min``."""
+    """A time that has passed, in its largest unit: ``5 min``."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
-            return f"{seconds // length:.0f}{unit}"
+            return f"{seconds // length:.0f} {unit}"
     return "now"
 
 
 def _size(count: int | None) -> str | None:
-    """Bytes in their largest unit: ``1.2MB``."""
+    """Bytes in their largest unit: ``1.2 MB``."""
     if count is None:
         return None
     size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
     while size >= 999.5 and len(units) > 1:
         size, units = size / 1000, units[1:]
-    return f"{size:.3g}{units[0]}"
+    return f"{size:.3g} {units[0]}"

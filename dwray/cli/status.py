@@ -9,7 +9,7 @@ import click
 
 from dwray.cli.complete import complete_run
 from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
-from dwray.errors import RunError, UserError, one_line
+from dwray.errors import RunError, UserError, counted, one_line
 from dwray.results.kept import find_run
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def status(run: str, runs_dir: Path, watch: bool, as_json: bool) -> None:
 
     from dwray.publish.ledger import Ledger
     from dwray.report.display import redraws
-    from dwray.report.terminal import print_failures
+    from dwray.report.terminal import disturbed_line, print_diverged, print_failures
     from dwray.results.table import finite
 
     kept = find_run(run, runs_dir)
@@ -57,6 +57,9 @@ def status(run: str, runs_dir: Path, watch: bool, as_json: bool) -> None:
     if look.doubt:
         console.print(look.doubt, soft_wrap=True, highlight=False, markup=False)
     print_failures(console, look.records.failed)
+    print_diverged(console, look.records.diverged)
+    if disturbed := look.records.disturbed_timings:
+        console.print(f"\n{disturbed_line(disturbed)}", soft_wrap=True, highlight=False, markup=False)
     if kept.paths.wandb.is_file():
         _print_wandb(console, look, ledger)
     console.print(f"\n{_next(look)}", soft_wrap=True, highlight=False, markup=False)
@@ -142,20 +145,19 @@ def _view(console: "Console", look: _Look) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    from dwray.report.live import best_line, draw
+    from dwray.report.live import amiss as amiss_in
+    from dwray.report.live import best_lines, draw
 
     run, standing = look.kept.paths.folder, look.standing
     on = f" on {look.driver}" if look.driver else ""
-    failed = f", {standing.failed} of its trials failed" if standing.state == "failed" else ""
+    amiss = f", {standing.amiss}" if standing.amiss else ""
     lines: list[RenderableType] = [
-        Text.assemble((f"{run.parent.name}/{run.name}", "bold"), f": {standing.state}{on}{failed}")
+        Text.assemble((f"{run.parent.name}/{run.name}", "bold"), f": {standing.state}{on}{amiss}")
     ]
     for stage in standing.stages:
         if stage.stage != standing.stage:
-            lines.append(
-                Text(f"{stage.stage}: done, {stage.done} trials" + f" ({stage.failed} failed)" * bool(stage.failed))
-            )
-            lines += [Text(f"  best: {best_line(best, stage.metric)}") for best in stage.best]
+            lines.append(Text(f"{stage.stage}: done, {counted(stage.done, 'trial')}{amiss_in(stage)}"))
+            lines += best_lines(stage, "  best: ")
     current = standing.current
     if current:
         height = console.height - len(lines) - 1 if console.is_terminal else 10**6
@@ -208,6 +210,7 @@ def _as_data(look: _Look, ledger: "Ledger") -> dict[str, Any]:
     from dataclasses import asdict
 
     standing = look.standing
+    name_of = {row["trial_id"]: row["trial"] for row in look.records.of_stage("time")}
     return {
         "run": str(look.kept.paths.folder),
         "state": standing.state,
@@ -215,6 +218,11 @@ def _as_data(look: _Look, ledger: "Ledger") -> dict[str, Any]:
         "stage": standing.stage,
         "stages": [_stage_data(stage) for stage in standing.stages],
         "failed": [{key: row[key] for key in ("stage", "trial", "error")} for row in look.records.failed],
+        "diverged": [{key: row[key] for key in ("stage", "trial")} for row in look.records.diverged],
+        "disturbed": [
+            {"trial": name_of.get(row["trial_id"]), "disturbance": row["disturbance"]}
+            for row in look.records.disturbed_timings
+        ],
         "doubt": look.doubt or None,
         "report": ledger.report_url,
         "runs": _wandb_rows(look, ledger),
@@ -229,6 +237,7 @@ def _stage_data(stage: "StageStanding") -> dict[str, Any]:
         "planned": stage.planned,
         "done": stage.done,
         "failed": stage.failed,
+        "diverged": stage.diverged,
         "running": stage.busy,
         "left": stage.left,
         "seconds_left": stage.time_left.seconds if stage.time_left else None,

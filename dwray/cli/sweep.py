@@ -132,6 +132,7 @@ def _drive(
 
     from dwray.report.display import display
     from dwray.report.documents import write_report
+    from dwray.report.terminal import disturbed_line
     from dwray.tune.client import LostDriverError
     from dwray.tune.sweep import run_sweep
 
@@ -182,11 +183,7 @@ def _drive(
     keep_report(run)
     disturbed = records.disturbed_timings
     if disturbed:
-        click.echo(
-            f"dwray: {len(disturbed)} of the timings were not alone on their device: {disturbed[0]['disturbance']}; "
-            "end what else runs there and sweep again (timings.parquet marks them in its column exclusive)",
-            err=True,
-        )
+        click.echo(f"dwray: {disturbed_line(disturbed)}", err=True)
     if failed:
         context.exit(EXIT_TRIALS_FAILED)
     if disturbed:
@@ -195,7 +192,14 @@ def _drive(
 
 def print_end(console: "Console", run: KeptRun, records: "Records", tables: "Sequence[Table]", resume_it: str) -> None:
     """What a sweep comes to: its tables, its answer, what failed and what to do, and where everything lies."""
-    from dwray.report.terminal import print_answer, print_failures, print_places, print_provenance, print_tables
+    from dwray.report.terminal import (
+        print_answer,
+        print_diverged,
+        print_failures,
+        print_places,
+        print_provenance,
+        print_tables,
+    )
     from dwray.results.answer import answer
 
     paths = run.paths
@@ -212,6 +216,7 @@ def print_end(console: "Console", run: KeptRun, records: "Records", tables: "Seq
             else "a search goes on without its failed trials; to try them, sweep again"
         )
         console.print(hint, soft_wrap=True, highlight=False, markup=False)
+    print_diverged(console, records.diverged)
     print_places(
         console,
         {

@@ -63,10 +63,16 @@ def shortened(name: str, width: int, ellipsis: str) -> str:
     return name[: (kept + 1) // 2] + ellipsis + name[len(name) - kept // 2 :]
 
 
+def amiss(standing: StageStanding) -> str:
+    """How many of a stage's trials ended otherwise than well: `` (1 failed, 2 diverged)``, or nothing."""
+    numbers = {"failed": standing.failed, "diverged": standing.diverged}
+    said = ", ".join(f"{number} {became}" for became, number in numbers.items() if number)
+    return f" ({said})" if said else ""
+
+
 def counts(standing: StageStanding) -> str:
     """The stage, and its trials: ``search: 3 done, 2 running, at most 7 left``."""
-    failed = f" ({standing.failed} failed)" if standing.failed else ""
-    parts = [f"{standing.done} done{failed}", f"{standing.busy} running"]
+    parts = [f"{standing.done} done{amiss(standing)}", f"{standing.busy} running"]
     if standing.left is not None:
         parts.append(f"{'at most ' * standing.at_most}{standing.left} left")
     return f"{standing.stage}: {', '.join(parts)}"
@@ -103,6 +109,19 @@ def best_line(best: Best, metric: str) -> str:
     """The best of a contender so far: ``ConvNet 93.12% (initial_lr 0.05, lr_decay 0.9)``."""
     score = f"loss {best.score:.4f}" if metric == "validation_loss" else f"{best.score:.2f}%"
     return f"{best.contender} {score}" + (f" ({best.settings})" if best.settings else "")
+
+
+def best_lines(standing: StageStanding, label: str) -> list[RenderableType]:
+    """The best of each contender behind a label, which stands once; what has no room goes on below, indented."""
+    lines: list[RenderableType] = []
+    for best in standing.best:
+        line = Table(box=None, show_header=False, pad_edge=False, padding=0)
+        line.add_column(no_wrap=True)
+        line.add_column(overflow="fold")
+        shown = " " * len(label) if lines else label
+        line.add_row(Text(shown, style="dim"), Text(best_line(best, standing.metric)))
+        lines.append(line)
+    return lines
 
 
 @dataclass(frozen=True)
@@ -177,13 +196,7 @@ def draw(
         ascii_only: The terminal has no other characters.
     """
     head: list[RenderableType] = [Text(headline(standing, seconds), style="bold")]
-    for index, best in enumerate(standing.best):
-        label = "best so far: " if not index else " " * len("best so far: ")
-        line = Table(box=None, show_header=False, pad_edge=False, padding=0)
-        line.add_column(no_wrap=True)
-        line.add_column(overflow="fold")
-        line.add_row(Text(label, style="dim"), Text(best_line(best, standing.metric)))
-        head.append(line)
+    head += best_lines(standing, "best so far: ")
     trials = _rows_of(standing)
     if not trials:
         return Group(*head)

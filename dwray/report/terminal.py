@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _GAP = 2
 """Between two columns: one of padding, one of the box."""
 
+_MOST_DIVERGED = 8
+"""A search may try many learning rates that are too high."""
+
 _INDENT = 2
 """Of the rows below a section's heading."""
 
@@ -132,6 +135,27 @@ def print_places(console: Console, places: Mapping[str, str | None]) -> None:
     width = max(map(len, named), default=0) + 1
     for name, place in named.items():
         console.print(f"{name + ':':<{width}} {place}", soft_wrap=True, highlight=False, markup=False)
+
+
+def print_diverged(console: Console, diverged: Sequence[Row]) -> None:
+    """Name each trial that diverged, or as many as are read."""
+    if not diverged:
+        return
+    console.print(f"\n{len(diverged)} of the trials diverged:", style="bold yellow", highlight=False)
+    for row in diverged[:_MOST_DIVERGED]:
+        after = f" in epoch {row['epochs_done']} of {row['epochs']}" if row["epochs_done"] else ""
+        console.print(f"  {row['stage']}: {row['trial']}{after}", soft_wrap=True, markup=False, highlight=False)
+    if len(diverged) > _MOST_DIVERGED:
+        console.print(f"  ... and {len(diverged) - _MOST_DIVERGED} more", highlight=False)
+
+
+def disturbed_line(disturbed: Sequence[Row]) -> str:
+    """What is to be known of timings that did not have their device to themselves, of which there is one at least."""
+    alone = "was not alone on its device" if len(disturbed) == 1 else "were not alone on their device"
+    return (
+        f"{len(disturbed)} of the timings {alone}: {disturbed[0]['disturbance']}; end what else runs there and sweep "
+        "again (timings.parquet marks them in its column exclusive)"
+    )
 
 
 def print_failures(console: Console, failed: Sequence[Row]) -> None:

@@ -227,6 +227,11 @@ class Records:
         return [row for row in self.trials if row["status"] == "failed"]
 
     @property
+    def diverged(self) -> list[dict[str, Any]]:
+        """Trials whose loss became no number."""
+        return [row for row in self.trials if row["status"] == "diverged"]
+
+    @property
     def synthetic(self) -> bool:
         """The images are random numbers."""
         return any(row["synthetic"] for row in self.trials)

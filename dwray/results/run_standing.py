@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from typing import Any, Literal
 
-from dwray.errors import RunError
+from dwray.errors import RunError, counted
 from dwray.results import lease
 from dwray.results.curves import pass_seconds
 from dwray.results.progress import Capacity, Metric, StageProgress, TrialProgress, Work
@@ -56,6 +56,8 @@ class RunStanding:
     """The first that has not ended; None where all have."""
     stages: tuple[StageStanding, ...]
     """Those that have begun, and the next."""
+    disturbed: int = 0
+    """Timings that did not have their device to themselves."""
 
     @property
     def current(self) -> StageStanding | None:
@@ -71,6 +73,21 @@ class RunStanding:
     def failed(self) -> int:
         """Trials that failed for good."""
         return sum(each.failed for each in self.stages)
+
+    @property
+    def diverged(self) -> int:
+        """Trials whose loss became no number."""
+        return sum(each.diverged for each in self.stages)
+
+    @property
+    def amiss(self) -> str:
+        """What did not go well, in words; empty where all did."""
+        parts = (
+            (self.failed, "trial", "failed"),
+            (self.diverged, "trial", "diverged"),
+            (self.disturbed, "timing", "disturbed"),
+        )
+        return ", ".join(f"{counted(number, what)} {became}" for number, what, became in parts if number)
 
 
 def trial_progress(records: Records, row: Row, axes: Sequence[str] = ()) -> TrialProgress:
@@ -145,7 +162,7 @@ def run_standing(records: Records, planned: Planned | None, *, driven: bool) -> 
         state = "interrupted"
     else:
         state = "failed" if any(each.failed for each in found) else "completed"
-    return RunStanding(state, current, tuple(found))
+    return RunStanding(state, current, tuple(found), len(records.disturbed_timings))
 
 
 def _begun(records: Records, stage: str, planned: Planned | None) -> StageProgress:

@@ -39,8 +39,9 @@ class StageStanding:
 
     stage: str
     done: int
-    """Trials that have ended; those that failed are among them."""
+    """Trials that have ended; those that failed or diverged are among them."""
     failed: int
+    diverged: int
     planned: int | None
     """Trials in all; None is no limit, or not known."""
     running: tuple[TrialProgress, ...]
@@ -137,6 +138,7 @@ def stage_standing(
         stage=stage.stage,
         done=len(ended),
         failed=sum(trial.status == "failed" for trial in ended),
+        diverged=sum(trial.status == "diverged" for trial in ended),
         planned=stage.planned_trials,
         running=running,
         ended=ended,

@@ -12,9 +12,11 @@ from records import make_run
 from rich.cells import cell_len
 from rich.console import Console
 
+from dwray.cli.sweep import print_end
 from dwray.report.markdown import markdown_table
-from dwray.report.terminal import print_answer, print_places, print_table, print_tables
+from dwray.report.terminal import print_answer, print_diverged, print_places, print_table, print_tables
 from dwray.results.answer import answer
+from dwray.results.kept import KeptRun
 from dwray.results.records import Records
 from dwray.results.table import Column, Table
 from dwray.results.tables import make_tables
@@ -169,3 +171,25 @@ def test_each_place_is_a_line_that_can_be_copied_whole() -> None:
     print_places(console, {"report": "/a/long/path/[of]/a/report.html", "kept in": None, "W&B": "there"})
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines() == ["", "report: /a/long/path/[of]/a/report.html", "W&B:    there"]
+
+
+def test_trials_that_diverged_are_named_as_many_as_are_read() -> None:
+    def said(count: int) -> list[str]:
+        output = io.StringIO()
+        row = {"stage": "search", "trial": "A lr=[9]", "epochs_done": 1, "epochs": 3}
+        print_diverged(Console(file=output, width=30), [row] * count)
+        return output.getvalue().splitlines()
+
+    assert said(0) == []
+    assert said(1) == ["", "1 of the trials diverged:", "  search: A lr=[9] in epoch 1 of 3"]
+    assert said(10)[-2:] == ["  search: A lr=[9] in epoch 1 of 3", "  ... and 2 more"]
+    assert len(said(10)) == 11
+
+
+def test_the_end_of_a_sweep_names_what_diverged(tmp_path: Path) -> None:
+    paths = make_run(tmp_path)
+    records = Records.read(paths)
+    rows = [{**row, "status": "diverged"} if row["trial_id"] == "s1" else row for row in records.trials]
+    output = io.StringIO()
+    print_end(Console(file=output, width=80), KeptRun(paths, None), replace(records, trials=rows), (), "dwray resume")
+    assert "\n1 of the trials diverged:\n  search: A initial_lr=0.2\n" in output.getvalue()
