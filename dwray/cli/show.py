@@ -1,6 +1,8 @@
-"""``dwray show``: one trial of a run."""
+"""``dwray show``: the trials of a run, or one of them."""
 
 import difflib
+import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,7 @@ import click
 
 from dwray.cli.complete import complete_run
 from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
-from dwray.errors import EXIT_USAGE, RunError
+from dwray.errors import EXIT_USAGE, RunError, counted
 from dwray.results.kept import find_run
 
 if TYPE_CHECKING:
@@ -44,11 +46,11 @@ class AmbiguousTrialError(RunError):
 
 @click.command(epilog=EPILOG)
 @click.argument("run", shell_complete=complete_run)
-@click.argument("trial")
+@click.argument("trial", required=False)
 @RUNS_DIR
 @JSON
-def show(run: str, trial: str, runs_dir: Path, as_json: bool) -> None:
-    """One TRIAL of RUN: its config, what became of it, its curves and its error.
+def show(run: str, trial: str | None, runs_dir: Path, as_json: bool) -> None:
+    """The trials of RUN, those that failed first; or one TRIAL: its config, its curves and its error.
 
     TRIAL is a trial's id or its name, or what begins or is part of one and of no other. RUN is the folder of a run,
     SWEEP/RUN-ID, the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
@@ -57,9 +59,19 @@ def show(run: str, trial: str, runs_dir: Path, as_json: bool) -> None:
 
     from dwray.results.records import Records
     from dwray.results.table import finite
+    from dwray.results.trials import failures_first
 
-    records = Records.read(find_run(run, runs_dir).paths)
-    row = find_trial(records.trials, trial)
+    kept = find_run(run, runs_dir)
+    records = Records.read(kept.paths)
+    listing = shlex.join(["dwray", "show", kept.name])
+    if trial is None:
+        rows = failures_first(records.trials)
+        if as_json:
+            print_json(finite(rows))
+        else:
+            _print_trials(Console(), records, rows, listing)
+        return
+    row = find_trial(records.trials, trial, listing)
     if as_json:
         epochs = [dict(epoch) for epoch in records.epochs_of(row)]
         print_json(finite({**row, "curve": epochs, "passes": _passes(records, row)}))
@@ -67,12 +79,13 @@ def show(run: str, trial: str, runs_dir: Path, as_json: bool) -> None:
     _print(Console(), records, row)
 
 
-def find_trial(rows: Sequence[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
+def find_trial(rows: Sequence[Mapping[str, Any]], wanted: str, listing: str) -> Mapping[str, Any]:
     """The trial that a user means: by its id or name, by what either begins with, or by any part of them.
 
     Args:
         rows: Of trials.parquet.
         wanted: As the user gave it.
+        listing: The command that lists the trials.
 
     Raises:
         AmbiguousTrialError: Several may be meant.
@@ -90,15 +103,50 @@ def find_trial(rows: Sequence[Mapping[str, Any]], wanted: str) -> Mapping[str, A
         if found:
             named = [f"{row['trial_id']} ({row['stage']}: {row['trial']})" for row in found[:MOST_NAMED]]
             more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-            raise AmbiguousTrialError(f"{wanted!r} may be any of {len(found)} trials: {', '.join(named)}{more}")
+            raise AmbiguousTrialError(
+                f"{wanted!r} may be any of {len(found)} trials: {', '.join(named)}{more}; `{listing}` lists all"
+            )
     close = difflib.get_close_matches(wanted, [row["trial"] for row in rows], n=MOST_NAMED, cutoff=0.3)
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-    raise RunError(f"there is no trial {wanted!r} among {len(rows)}{meant}")
+    raise RunError(f"there is no trial {wanted!r} among {len(rows)}{meant}; `{listing}` lists them")
 
 
 def _names(row: Mapping[str, Any]) -> Iterable[str]:
     """What a trial is called: its names alone, and with its stage."""
     return row["trial_id"], row["trial"], f"{row['stage']}: {row['trial']}"
+
+
+def names_to_type(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What to call each trial, and no other: its name, with its stage where another stage has it too."""
+    stages = Counter(row["trial"] for row in rows)
+    return [row["trial"] if stages[row["trial"]] == 1 else f"{row['stage']}: {row['trial']}" for row in rows]
+
+
+def _print_trials(console: "Console", records: "Records", rows: Sequence[Mapping[str, Any]], listing: str) -> None:
+    import pyarrow as pa
+
+    from dwray.report.terminal import print_table
+    from dwray.results.table import Column, Table, finite
+
+    columns = (
+        Column("stage", "stage", pa.string()),
+        Column("trial", "trial", pa.string()),
+        Column("status", "status", pa.string()),
+        Column("epochs_done", "epochs", pa.int64()),
+        Column("validation_accuracy_percent", "validation %", pa.float64(), ".2f"),
+    )
+    disturbed = {row["trial_id"] for row in records.disturbed_timings}
+    names = names_to_type(rows)
+    told = [
+        {**finite(row), "trial": name, "status": "disturbed" if row["trial_id"] in disturbed else row["status"]}
+        for row, name in zip(rows, names, strict=True)
+    ]
+    title = f"Trials of {records.identity['sweep']}/{records.identity['run_id']}"
+    print_table(console, Table("trials", title, columns, tuple(told)))
+    if names:
+        console.print(
+            f"\none of them: {listing} {shlex.quote(names[0])}", soft_wrap=True, highlight=False, markup=False
+        )
 
 
 def _print(console: "Console", records: "Records", row: Mapping[str, Any]) -> None:
@@ -124,8 +172,7 @@ def _print(console: "Console", records: "Records", row: Mapping[str, Any]) -> No
     console.print(lines)
     _print_curves(console, records, row)
     if row["error"]:
-        tries = row["failures"]
-        console.print(f"\nfailed {tries} time{'s' * (tries != 1)}, last with:", style="bold red", highlight=False)
+        console.print(f"\nfailed {counted(row['failures'], 'time')}, last with:", style="bold red", highlight=False)
         console.print(row["error"], soft_wrap=True, markup=False, highlight=False)
 
 
@@ -160,7 +207,7 @@ def _plain(value: Any) -> str:
 def _status(row: Mapping[str, Any]) -> str:
     from dwray.report.live import duration
 
-    epochs = f", {row['epochs_done']} of {row['epochs']} epochs" if row["epochs_done"] is not None else ""
+    epochs = f", {row['epochs_done']} of {counted(row['epochs'], 'epoch')}" if row["epochs_done"] is not None else ""
     spent = f", {duration(row['seconds'])}" if row["seconds"] is not None else ""
     times = [row[name] for name in ("started_at", "ended_at") if row[name] is not None]
     when = " to ".join(f"{each:%Y-%m-%d %H:%M:%S}" for each in times)
@@ -168,12 +215,15 @@ def _status(row: Mapping[str, Any]) -> str:
 
 
 def _place(row: Mapping[str, Any]) -> str:
-    threads = f"{row['threads']} thread{'s' * (row['threads'] != 1)}" if row["threads"] is not None else None
+    threads = counted(row["threads"], "thread") if row["threads"] is not None else None
     return ", ".join(filter(None, (row["device"], threads, row["host"])))
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{text} {row[name]:.2f}%" for name, text in RESULTS.items() if row[name] is not None)
+    from dwray.results.table import finite
+
+    known = finite(row)
+    return ", ".join(f"{text} {known[name]:.2f}%" for name, text in RESULTS.items() if known[name] is not None)
 
 
 def _passes(records: "Records", row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -200,7 +250,6 @@ def _print_curves(console: "Console", records: "Records", row: Mapping[str, Any]
     from dwray.report.sparkline import sparkline
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    of = "epochs" if row["stage"] != "time" else "passes"
     curves = {
         name: (values, form)
         for name, (values, form) in _curves(records, row).items()
@@ -209,7 +258,8 @@ def _print_curves(console: "Console", records: "Records", row: Mapping[str, Any]
     if not curves:
         return
     count = max(len(values) for values, _ in curves.values())
-    for heading in ("", f"{count} {of}"):
+    passes = "1 pass" if count == 1 else f"{count} passes"
+    for heading in ("", passes if row["stage"] == "time" else counted(count, "epoch")):
         table.add_column(heading, no_wrap=True)
     for heading in ("least", "most", "last"):
         table.add_column(heading, justify="right", no_wrap=True)

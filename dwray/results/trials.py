@@ -1,5 +1,6 @@
 """Every trial of a run in one table: what it was, what became of it, and why it failed."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -26,10 +27,15 @@ _COLUMNS = (
 )
 
 
+def failures_first(trials: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of trials.parquet: those that failed, then what else did not complete, then the order of the run."""
+    urgent = {status: order for order, status in enumerate(("failed", "diverged", "interrupted", "running"))}
+    return sorted(trials, key=lambda row: urgent.get(row["status"], len(urgent)))
+
+
 def trials_table(records: Records) -> Table:
     """A row for each trial: those that failed first, then what else did not complete, then the order of the run."""
-    urgent = {status: order for order, status in enumerate(("failed", "diverged", "interrupted", "running"))}
-    rows = sorted(records.trials, key=lambda row: urgent.get(row["status"], len(urgent)))
+    rows = failures_first(records.trials)
     statuses = [row["status"] for row in records.trials]
     counts = ", ".join(f"{statuses.count(each):,} {each}" for each in STATUSES if each in statuses)
     return Table(
