@@ -5,16 +5,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from dwray.core.config import TRAINING_SWITCHES
 from dwray.results.records import Records
 from dwray.results.schema import STATUSES
 from dwray.results.table import Column, Row, Table, finite
 
 _COLUMNS = (
     Column("stage", "stage", pa.string()),
+    Column("trial", "trial", pa.string()),
+    Column("trial_id", "id", pa.string(), shown=False),
     Column("contender", "network", pa.string()),
-    Column("varied", "varied", pa.string()),
-    Column("seed", "seed", pa.int64()),
+    Column("seed", "seed", pa.int64(), shown=False),
     Column("status", "status", pa.string()),
     Column("epochs_done", "epochs", pa.int64()),
     Column("validation_accuracy_percent", "val. %", pa.float64(), ".2f"),
@@ -45,7 +45,7 @@ def trials_table(records: Records) -> Table:
         tuple(_row(records, row) for row in rows),
         (
             f"{len(rows):,} trials: {counts}. Accuracies after the last epoch, the test set's as the protocol scores "
-            "it; seconds from the start to the end, with retries.",
+            "it; seconds from the start to the end, with retries. dwray show takes a trial's name.",
         )
         if rows
         else (),
@@ -54,15 +54,5 @@ def trials_table(records: Records) -> Table:
 
 def _row(records: Records, trial: Row) -> dict[str, Any]:
     row = {column.name: trial.get(column.name) for column in _COLUMNS}
-    row |= {"varied": _varied(records, trial), "test_accuracy_percent": records.test_accuracy(trial)}
+    row |= {"trial": trial["trial"] or trial["trial_id"], "test_accuracy_percent": records.test_accuracy(trial)}
     return {name: finite(value) for name, value in row.items()}
-
-
-def _varied(records: Records, trial: Row) -> str | None:
-    """What sets a trial apart from others of its stage and network, apart from its seed; None if nothing does."""
-    if trial["stage"] == "search":
-        return str(trial["trial"]).removeprefix(f"{trial['contender']} ")
-    if trial["stage"] == "train":
-        turned = [each for each in TRAINING_SWITCHES if trial[each] != getattr(records.protocol, each)]
-        return ", ".join(f"{switch}={trial[switch]}" for switch in turned) or None
-    return str(trial["trial"])

@@ -7,6 +7,7 @@ import pytest
 from measured import epochs_of, records_of, training
 from records import identity, make_run
 
+from dwray.cli.show import find_trial
 from dwray.core.config import PROTOCOLS
 from dwray.results.records import Records
 from dwray.results.several import NamedRun, notes_on_several, several_tables
@@ -80,21 +81,23 @@ def test_trials_that_failed_stand_first_with_their_errors(tmp_path: Path) -> Non
     ]
     assert table.rows[0]["error"] == "RuntimeError: [bold]out of | memory[/bold] <b>"
     assert len(table.rows) == len(records.trials)
-    assert [row["varied"] for row in table.rows] == [
-        None,
-        "initial_lr=0.1",
-        "initial_lr=0.2",
-        None,
-        None,
+    assert [row["trial"] for row in table.rows] == [
+        "B seed=0",
+        "A initial_lr=0.1",
+        "A initial_lr=0.2",
+        "A seed=0",
+        "A seed=1",
         "test set, batch 4, network alone",
     ]
     assert table.notes[0].startswith("6 trials: 5 completed, 1 failed.")
 
 
-def test_a_turned_switch_is_what_a_training_varied() -> None:
-    trials = [training("A", 0, 90.0), training("A", 1, 90.0, notebook_loader=True)]
-    records = Records(trials, epochs_of([]), [], identity("hand", ["A"]))
-    assert [row["varied"] for row in trials_table(records).rows] == [None, "notebook_loader=True"]
+def test_every_name_in_the_table_of_trials_is_one_that_show_takes(tmp_path: Path) -> None:
+    records = Records.read(make_run(tmp_path))
+    names = [column.name for column in trials_table(records).shown]
+    assert names[:2] == ["stage", "trial"]
+    for row in trials_table(records).rows:
+        assert find_trial(records.trials, row["trial"])["trial_id"] == row["trial_id"]
 
 
 def test_a_trials_test_accuracy_is_as_the_protocol_scores_it() -> None:
