@@ -14,6 +14,8 @@ from dwray.results.table import Column, Table
 
 EVIL = "</script><script>document.title = 'owned'</script><img src=x onerror=alert(1)> & \"'` --> {{ 7 * 7 }}"
 
+DEVICE = "a processor, 12 cores"
+
 TRIAL_COLUMNS = (
     Column("stage", "stage", pa.string(), group=True),
     Column("name", "trial", pa.string()),
@@ -51,10 +53,16 @@ def example(runs: Path, count: int = 120) -> Document:
         "Table 4. Test time",
         (
             Column("data", "data", pa.string(), group=True),
-            Column("network", "network", pa.string()),
+            Column("network", "network", pa.string(), group=True),
+            Column("device", "device", pa.string(), group=True),
+            Column("images", "images", pa.int64(), group=True),
             Column("seconds", "mean s", pa.float64(), ".3f"),
         ),
-        ({"data": "cifar10", "network": "A", "seconds": 1.0}, {"data": "cifar10", "network": EVIL, "seconds": None}),
+        (
+            {"data": "cifar10", "network": "A", "device": DEVICE, "images": 10_000, "seconds": 1.0},
+            {"data": "cifar10", "network": "A", "device": DEVICE, "images": 10_000, "seconds": 2.0},
+            {"data": "cifar10", "network": EVIL, "device": DEVICE, "images": 10_000, "seconds": None},
+        ),
         (EVIL,),
     )
     return Document(
