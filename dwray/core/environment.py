@@ -66,6 +66,10 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "torch": torch.__version__,
         "torchvision": installed_version("torchvision"),
+        "ray": installed_version("ray"),
+        "numpy": installed_version("numpy"),
+        "pyarrow": installed_version("pyarrow"),
+        "scikit-learn": installed_version("scikit-learn"),  # whose digits are images of a sweep
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if gpus else None,  # type: ignore[no-untyped-call]
         "cpu": processor_name(),

@@ -130,6 +130,10 @@ def test_the_environment_is_plain_json() -> None:
         "platform",
         "torch",
         "torchvision",
+        "ray",
+        "numpy",
+        "pyarrow",
+        "scikit-learn",
         "cuda",
         "cudnn",
         "cpu",
@@ -145,7 +149,8 @@ def test_the_environment_says_what_runs_here() -> None:
     assert found["dwray"] == dwray.__version__
     assert found["python"] == sys.version.split()[0].rstrip("+")
     assert found["torch"] == torch.__version__
-    assert re.match(r"\d+\.\d+", found["torchvision"])
+    for package in ("torchvision", "ray", "numpy", "pyarrow", "scikit-learn"):
+        assert re.match(r"\d+\.\d+", found[package]), package
     assert found["cpu_cores"] == os.cpu_count()
     assert found["cpu"] == processor_name() != ""
     assert len(found["gpus"]) == torch.cuda.device_count()
