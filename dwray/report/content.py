@@ -1,17 +1,16 @@
 """What a report says of a run, or of several, and in which order: a :class:`~dwray.report.document.Document`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dwray.paths import RunPaths
-from dwray.report.document import Document, Listing, Section
+from dwray.report.document import Document, Section
 from dwray.report.figures import figures
 from dwray.report.heading import provenance, subtitle, title
+from dwray.report.reproduction import read_text, reproduction
 from dwray.report.roofline_figure import roofline_figure
 from dwray.report.search_figures import search_figure
 from dwray.report.timing_figures import timing_figures
@@ -22,8 +21,6 @@ from dwray.results.search_path import SearchSettings, search_table
 from dwray.results.several import NamedRun, notes_on_several, several_tables
 from dwray.results.table import Table
 from dwray.results.trials import trials_table
-
-REPRODUCE = "dwray sweep sweep.yaml"
 
 _PLACES = {
     "parameters": "paper-tables",
@@ -121,8 +118,7 @@ def _sections(run: ReportedRun) -> list[Section]:
     def tables(section: str) -> list[Table]:
         return [table for table in placed.get(section, []) if table.rows]
 
-    sweep = _text(run.paths.sweep)
-    settings = search_settings(sweep)
+    settings = search_settings(read_text(run.paths.sweep))
     searched = search_table(records, settings)
     found = search_figure(records, settings)
     timed = [*tables("timing"), *([each] if (each := crossings_table(records)).rows else [])]
@@ -155,7 +151,7 @@ def _sections(run: ReportedRun) -> list[Section]:
             tables=tables("claims"),
         ),
         _trials(records),
-        _reproduction(run, sweep),
+        reproduction(run.paths, records),
     ]
 
 
@@ -174,43 +170,6 @@ def _trials(records: Records) -> Section:
     else:
         said = "No trial failed."
     return Section("all-trials", "Trials", paragraphs=(said,), tables=(trials_table(records),), sortable=True)
-
-
-def _reproduction(run: ReportedRun, sweep: str | None) -> Section:
-    """How to run it again: one command, the file that it takes, and what it ran on."""
-    environment = _text(run.paths.environment)
-    commit = _commit(environment)
-    version = run.records.identity.get("dwray_version", "?")
-    said = [
-        f"One command repeats the run, from the sweep file below ({run.paths.sweep.name}, every default spelled out), "
-        f"with dwray {version}{f' at commit {commit}' if commit else ''}. The same seed gives the same bits only on "
-        "the same processor, with as many threads and the same versions."
-    ]
-    if sweep is None:
-        said.append(f"The sweep file is missing: {run.paths.sweep.name} does not lie beside the records.")
-    if commit and commit.endswith("-dirty"):
-        said.append("The source tree had changes that were not committed: the commit alone is not what ran.")
-    listings = [Listing("The command", REPRODUCE)]
-    listings += [Listing(f"The sweep file, {run.paths.sweep.name}", sweep)] if sweep is not None else []
-    listings += [Listing(f"The environment, {run.paths.environment.name}", environment)] if environment else []
-    return Section("reproduce", "How to reproduce it", paragraphs=said, listings=listings)
-
-
-def _text(path: Path) -> str | None:
-    """A text file beside the records; None where it is not there or is none."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _commit(environment: str | None) -> str | None:
-    try:
-        found = json.loads(environment or "{}")
-    except ValueError:
-        return None
-    commit = found.get("git_commit") if isinstance(found, dict) else None
-    return commit if isinstance(commit, str) else None
 
 
 def search_settings(sweep: str | None) -> SearchSettings:

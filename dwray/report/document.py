@@ -9,10 +9,12 @@ from dwray.results.table import Table
 
 @dataclass(frozen=True)
 class Listing:
-    """A text that is shown as it is: a sweep file, a command."""
+    """A text that is shown as it is: a sweep file, commands."""
 
     caption: str
     text: str
+    file: str | None = None
+    """The name that it can be saved by; None: it is no file."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ EVIL = "</script><script>document.title = 'owned'</script><img src=x onerror=ale
 
 DEVICE = "a processor, 12 cores"
 
+LISTINGS = (
+    Listing("The commands", "dwray sweep sweep.yaml"),
+    Listing("The sweep file", f"name: x\n# {EVIL}\n", file="sweep.yaml"),
+)
+
 TRIAL_COLUMNS = (
     Column("stage", "stage", pa.string(), group=True),
     Column("name", "trial", pa.string()),
@@ -75,6 +80,6 @@ def example(runs: Path, count: int = 120) -> Document:
             Section("figures", "Figures", figures=curves),
             Section("timing", "Timing", figures=timing_figures(Records.read(make_run(runs)))),
             Section("trials", "Trials", tables=(trials(count),), sortable=True),
-            Section("reproduce", "How to reproduce it", listings=(Listing("The sweep file", f"name: x\n# {EVIL}\n"),)),
+            Section("reproduce", "How to reproduce it", listings=LISTINGS),
         ),
     )

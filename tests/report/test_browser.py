@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from pages import example
+from pages import LISTINGS, example
 
 from dwray.report.html import FIRST_ROWS, page
 
@@ -272,6 +272,35 @@ def test_trials_are_found_by_word_and_by_status_and_paged_through(open_page: Cal
     search.fill("no such thing")
     playwright.expect(shown).to_have_text("No row matches (of 5,000)")
     assert opened.said == []
+
+
+def test_a_file_is_copied_and_saved_as_it_is_without_a_request(
+    open_page: Callable[..., Opened], file: Path, tmp_path: Path
+) -> None:
+    opened = open_page()
+    opened.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for listing, part in zip(LISTINGS, opened.page.locator(".listing").all(), strict=True):
+        part.get_by_role("button", name="Copy").click()
+        playwright.expect(part.get_by_role("status")).to_have_text("Copied")
+        assert opened.page.evaluate("navigator.clipboard.readText()") == listing.text
+    save = opened.page.get_by_role("button", name=re.compile("^Download"))
+    assert save.all_inner_texts() == ["Download sweep.yaml"], "commands are no file"
+    with opened.page.expect_download() as download:
+        save.click()
+    assert download.value.suggested_filename == "sweep.yaml"
+    download.value.save_as(tmp_path / "sweep.yaml")
+    assert (tmp_path / "sweep.yaml").read_text() == LISTINGS[1].text
+    assert opened.said == []
+    assert [url for url in opened.requests if not url.startswith("blob:")] == [file.as_uri()]
+
+
+def test_what_cannot_be_copied_is_selected(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.page.evaluate("delete Navigator.prototype.clipboard")
+    part = opened.page.locator(".listing").first
+    part.get_by_role("button", name="Copy").click()
+    playwright.expect(part.get_by_role("status")).to_have_text("Selected: copy it with the keyboard")
+    assert opened.page.evaluate("getSelection().toString()") == LISTINGS[0].text
 
 
 def test_the_page_turns_dark_and_light_and_its_charts_with_it(open_page: Callable[..., Opened]) -> None:

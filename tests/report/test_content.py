@@ -14,6 +14,7 @@ from dwray.report.content import ReportedRun, document_of, document_of_several, 
 from dwray.report.document import Document, Listing, Section
 from dwray.report.documents import figures_of, markdown_listing, read_run, write_report
 from dwray.report.formats import tables_of
+from dwray.report.reproduction import commands
 from dwray.results.answer import answer
 
 SWEEP = """
@@ -23,11 +24,14 @@ training: { initial_lr: 0.1, lr_decay: 0.9 }
 search: { axes: { initial_lr: [0.1, 0.2] }, metric: validation_accuracy_percent }
 """
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ENVIRONMENT = {"python": "3.11.7", "torch": "2.15.0+cu132", "ray": "2.60.0", "numpy": "2.4.1", "torchvision": None}
+
 
 def reported(tmp_path: Path, name: str = "hand") -> ReportedRun:
     paths = make_run(tmp_path, name=name)
     paths.sweep.write_text(SWEEP)
-    paths.environment.write_text(json.dumps({"git_commit": "abc-dirty", "dwray": "0.1.0"}))
+    paths.environment.write_text(json.dumps({**ENVIRONMENT, "git_commit": f"{COMMIT}-dirty"}))
     return read_run(paths)
 
 
@@ -85,16 +89,34 @@ def test_failures_are_counted_and_stand_first(tmp_path: Path) -> None:
 
 def test_it_says_how_to_repeat_the_run(tmp_path: Path) -> None:
     part = sections(document_of(reported(tmp_path)))["reproduce"]
-    assert [listing.text for listing in part.listings[:2]] == ["dwray sweep sweep.yaml", SWEEP]
-    assert "git_commit" in part.listings[2].text
-    assert "at commit abc-dirty" in part.paragraphs[0]
+    first, sweep, environment = part.listings
+    assert first.text.splitlines() == [
+        "# in a clone of dwray's repository, with Python 3.11.7; sweep.yaml is the file below, saved there",
+        f"git checkout {COMMIT}",
+        "python3 -m venv .venv && . .venv/bin/activate",
+        "pip install -e . torch==2.15.0 ray==2.60.0 numpy==2.4.1",
+        "dwray sweep sweep.yaml",
+    ]
+    assert (first.file, sweep.text, sweep.file) == (None, SWEEP, "sweep.yaml")
+    assert "git_commit" in environment.text
+    assert f"at commit {COMMIT}." in part.paragraphs[0]
     assert "not committed" in part.paragraphs[1]
+
+
+@pytest.mark.parametrize("evil", ["$(halt)", "1; halt", "1 || halt", "-r https://evil", "1\nhalt", None, 3, ["1"], {}])
+def test_of_the_records_nothing_but_versions_and_a_commit_is_in_the_commands(evil: object) -> None:
+    said = commands(dict.fromkeys((*ENVIRONMENT, "git_commit"), evil), "0.1.0", "sweep.yaml")
+    assert "halt" not in said
+    assert "evil" not in said
+    assert "git checkout" not in said
+    assert said.startswith("# in the source tree of dwray 0.1.0")
 
 
 def test_a_run_whose_sweep_file_is_gone_or_damaged_is_reported_all_the_same(tmp_path: Path) -> None:
     made = make_run(tmp_path / "here")
     part = sections(document_of(read_run(made)))["reproduce"]
-    assert [listing.text for listing in part.listings] == ["dwray sweep sweep.yaml"]
+    assert [listing.caption for listing in part.listings] == ["The commands"]
+    assert "git checkout" not in part.listings[0].text
     assert "The sweep file is missing" in part.paragraphs[1]
     made.sweep.write_text("search: [: broken")
     made.environment.write_bytes(b"\xff\xfe")
@@ -158,5 +180,5 @@ def test_the_report_of_a_copied_run_has_its_listings(tmp_path: Path) -> None:
     elsewhere = RunPaths(tmp_path / "elsewhere")
     shutil.copytree(made.folder, elsewhere.folder)
     write_report(elsewhere)
-    assert "```\ndwray sweep sweep.yaml\n```" in elsewhere.markdown.read_text()
+    assert "\ndwray sweep sweep.yaml\n```" in elsewhere.markdown.read_text()
     assert "dwray sweep sweep.yaml" in elsewhere.html.read_text()

@@ -270,6 +270,31 @@
 
   all(".sortable").forEach(explore);
 
+  // ---- Listings -----------------------------------------------------------------------------------------------
+
+  /** Copying and saving of one listing; nothing leaves the page. */
+  function offer(listing) {
+    const [code, done] = [listing.querySelector("code"), listing.querySelector(".done")];
+    listing.querySelector(".copy").addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        done.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(code); // the browser forbids the clipboard
+        done.textContent = "Selected: copy it with the keyboard";
+      }
+    });
+    listing.querySelector(".download")?.addEventListener("click", (event) => {
+      const name = event.currentTarget.dataset.file;
+      const href = URL.createObjectURL(new Blob([code.textContent], { type: "application/octet-stream" }));
+      element("a", "", { href, download: name }).click();
+      done.textContent = `${name} downloaded`;
+    });
+    listing.querySelector(".controls").hidden = false;
+  }
+
+  all(".listing").forEach(offer);
+
   // ---- Colours and navigation ---------------------------------------------------------------------------------
 
   const theme = document.getElementById("theme");
