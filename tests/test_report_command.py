@@ -56,7 +56,14 @@ def test_a_text_is_printed_unless_a_file_is_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "begins"), [("r.md", "# hand\n"), ("r.tex", "\\documentclass"), ("r.json", "{\n"), ("r.html", "<!DOCTYPE")]
+    ("name", "begins"),
+    [
+        ("r.md", "# hand\n"),
+        ("r.tex", "\\documentclass"),
+        ("r.json", "{\n"),
+        ("r.html", "<!DOCTYPE"),
+        ("r", "<!DOCTYPE"),
+    ],
 )
 def test_the_ending_of_the_file_says_what_it_is(
     runs: tuple[RunPaths, RunPaths], capsys: Capture, name: str, begins: str
@@ -108,6 +115,7 @@ def test_several_runs_as_json(runs: tuple[RunPaths, RunPaths], capsys: Capture, 
         (["hand", "--open", "--format", "csv"], 2, "--open shows the page"),
         (["hand", "other", "--wandb"], 2, "publishes one run"),
         ([], 2, "Missing argument"),
+        (["hand", "-o", "x.pdf"], 2, "x.pdf: a report ends in .html, .htm, .md, .tex, .json"),
         (["hand", "-o", "/proc/nowhere/x.html"], 1, "/proc/nowhere"),
     ],
 )
@@ -118,3 +126,4 @@ def test_what_cannot_be_done_is_one_line(
     assert found == code
     assert said in error
     assert "Traceback" not in error
+    assert not Path("x.pdf").exists()

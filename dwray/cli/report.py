@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dwray.results.table import Table
 
 
-_ENDINGS: "Mapping[str, Format]" = {".md": "md", ".tex": "latex", ".json": "json"}
+_ENDINGS: "Mapping[str, Format]" = {".html": "html", ".htm": "html", ".md": "md", ".tex": "latex", ".json": "json"}
 """Formats that the name of a file tells."""
 
 
@@ -41,7 +41,7 @@ _ENDINGS: "Mapping[str, Format]" = {".md": "md", ".tex": "latex", ".json": "json
     "--output",
     type=click.Path(path_type=Path),
     help="Write it to this file (csv: folder), and the figures of md and latex beside it. Without --format its ending "
-    "says what it is: .md, .tex or .json; else html.",
+    "says what it is: .html, .md, .tex or .json; html if it has none.",
 )
 @click.option("--open", "open_page", is_flag=True, help="Show the report in a browser.")
 @WANDB
@@ -74,7 +74,7 @@ def report(
     if to and len(runs) > 1:
         raise click.UsageError("--wandb publishes one run, not several at a time")
     if output and form is None:
-        form = _ENDINGS.get(output.suffix, "html")
+        form = _format_of(output)
     if open_page and form not in (None, "html"):
         raise click.UsageError("--open shows the page: it needs --format html, or none")
     found = [find_run(run, runs_dir) for run in runs]
@@ -88,6 +88,18 @@ def report(
         click.launch(page.absolute().as_uri())
     if to and not publish_to(found[0].paths, to, storage=found[0].storage, quiet=quiet or as_json):
         context.exit(EXIT_FAILED)
+
+
+def _format_of(output: Path) -> "Format":
+    """The format that a file's name tells; html where it has no ending.
+
+    Raises:
+        click.UsageError: Its ending is of none.
+    """
+    form = _ENDINGS.get(output.suffix.lower() or ".html")
+    if form is None:
+        raise click.UsageError(f"-o {output}: a report ends in {', '.join(_ENDINGS)}; for another name give --format")
+    return form
 
 
 def _whole_report(paths: "RunPaths", *, as_json: bool, quiet: bool) -> Path:
