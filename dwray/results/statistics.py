@@ -111,7 +111,7 @@ def mean_interval(values: Iterable[float], resolution: float = 0.0) -> Estimate:
     return Estimate(centre, centre - half, centre + half, n, centre / spread, spread)
 
 
-def _critical(n: int) -> float:
+def _critical(n: float) -> float:
     """Student's t of n units: half a 95% interval, in standard errors."""
     return float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2))
 
@@ -159,6 +159,56 @@ def paired_ratio(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate | N
     if not seeds:
         return None
     return _exponentiated(mean_interval(np.log([a[seed] / b[seed] for seed in seeds])))
+
+
+def unpaired_difference(a: Sequence[float], b: Sequence[float], resolution: float = 0.0) -> Estimate:
+    """Mean(a) - mean(b) of units that nothing pairs, with Welch's interval, which takes no spread to be the other's.
+
+    Args:
+        a: One a unit; at least one.
+        b: Likewise.
+        resolution: Step between the values that can occur, as in :func:`mean_interval`.
+
+    Raises:
+        ValueError: There is no value.
+    """
+    return _welch(mean_interval(a, resolution), mean_interval(b, resolution))
+
+
+def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """Mean(a) / mean(b) of times that nothing pairs: Welch's interval of the log ratio, transformed back.
+
+    The standard error of the logarithm of a mean is that of the mean over the mean (delta method).
+
+    Args:
+        a: Seconds, above zero; at least one.
+        b: Likewise.
+
+    Raises:
+        ValueError: There is no value, or one is not above zero.
+    """
+    if min(*a, *b, 1.0) <= 0:
+        raise ValueError("a ratio needs values above zero")
+    return _exponentiated(_welch(_log_of_mean(a), _log_of_mean(b)))
+
+
+def _log_of_mean(values: Sequence[float]) -> Estimate:
+    found = mean_interval(values)
+    spread = None if found.deviation is None else found.deviation / found.value
+    return Estimate(float(np.log(found.value)), None, None, found.n, deviation=spread)
+
+
+def _welch(a: Estimate, b: Estimate) -> Estimate:
+    """The difference of two independent means, with the degrees of freedom of Welch and Satterthwaite."""
+    value, n = a.value - b.value, a.n + b.n
+    if a.deviation is None or b.deviation is None:
+        return Estimate(value, None, None, n)
+    of_a, of_b = a.deviation**2 / a.n, b.deviation**2 / b.n
+    if of_a + of_b == 0:
+        return Estimate(value, None, None, n)
+    freedom = (of_a + of_b) ** 2 / (of_a**2 / (a.n - 1) + of_b**2 / (b.n - 1))
+    half = _critical(freedom + 1) * (of_a + of_b) ** 0.5
+    return Estimate(value, value - half, value + half, n)
 
 
 def _exponentiated(log: Estimate) -> Estimate:

@@ -21,6 +21,8 @@ from dwray.results.statistics import (
     ratio_of_pairs,
     three_digits,
     units_needed,
+    unpaired_difference,
+    unpaired_ratio,
 )
 
 Draw = Callable[[np.random.Generator, int], tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -240,6 +242,47 @@ def test_what_makes_no_sense_is_an_error() -> None:
             ratio_of_means(a, b)
         with pytest.raises(ValueError, match="above zero"):
             paired_ratio(dict(enumerate(a)), dict(enumerate(b)))
+
+
+def test_welchs_interval_is_that_of_scipy() -> None:
+    a, b = [90.0, 91.5, 92.0, 90.5], [80.0, 86.0, 83.0]
+    found = unpaired_difference(a, b)
+    theirs = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+    assert (found.value, found.low, found.high) == pytest.approx((8.0, theirs.low, theirs.high))
+    assert found.n == 7
+
+
+def test_the_unpaired_intervals_cover_the_truth() -> None:
+    """Of unequal spreads and numbers, as accuracies of two runs and as skewed passes; 4000 sets."""
+    rng, sets = np.random.default_rng(0), 4000
+    of_difference = np.mean(
+        [
+            covers(unpaired_difference(a.tolist(), b.tolist()), 1.5)
+            for a, b in zip(rng.normal(2.0, 1.0, (sets, 3)), rng.normal(0.5, 0.3, (sets, 5)), strict=True)
+        ]
+    )
+    of_ratio = np.mean(
+        [
+            covers(unpaired_ratio(a.tolist(), b.tolist()), RATIO)
+            for a, b in zip(
+                RATIO * (1 + 0.1 * rng.normal(size=(sets, 10))),
+                1 + 0.02 * (rng.exponential(size=(sets, 10)) - 1),
+                strict=True,
+            )
+        ]
+    )
+    assert 0.935 < of_difference < 0.97
+    assert 0.935 < of_ratio < 0.97
+
+
+def test_unpaired_units_without_a_spread_or_of_one_run_give_no_interval() -> None:
+    for found in (unpaired_difference([90.0], [80.0, 81.0]), unpaired_difference([90.0, 90.0], [80.0, 80.0])):
+        assert found.value == pytest.approx(10.0, abs=0.6)
+        assert found.low is None
+    assert unpaired_difference([90.0, 90.0], [80.0, 80.0], resolution=1.0).low is not None
+    assert unpaired_ratio([2.0], [1.0]).value == 2.0
+    with pytest.raises(ValueError, match="above zero"):
+        unpaired_ratio([1.0, 0.0], [1.0])
 
 
 def test_passes_are_paired_by_their_numbers() -> None:
