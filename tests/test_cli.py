@@ -83,7 +83,7 @@ def test_networks_are_counted_layer_by_layer(here: Here) -> None:
 def test_a_network_that_does_not_exist_is_one_line(here: Here) -> None:
     code, _, error = here("networks", "ConvNt")
     assert code == 2
-    assert "there is no network 'ConvNt'" in error
+    assert error == "dwray: NETWORK: there is no network 'ConvNt'; did you mean 'ConvNet'?\n"
     code, _, error = here("plan", "digits", "--set", "networks=[ConvNt]")
     assert code == 2
     assert error == "dwray: networks.ConvNt: there is no network 'ConvNt'; did you mean 'ConvNet'?\n"
@@ -104,7 +104,10 @@ def test_the_plan_is_printed_and_a_dry_run_starts_nothing(here: Here, tmp_path: 
     [
         (["sweep", "digts"], 2, "there is no sweep 'digts'; did you mean 'digits'?"),
         (["sweep", "digits", "--set", "training.epohs=1"], 2, "training.epohs: unknown key; did you mean 'epochs'?"),
-        (["sweep", "digits", "--bogus"], 2, "No such option"),
+        (["sweep", "digits", "--bogus"], 2, "No such option '--bogus'"),
+        (["sweep", "digits", "--sed", "1"], 2, "No such option '--sed'. (Did you mean one of: '--seed', '--set'"),
+        (["time", "--width", "0"], 2, "0.0 is not in the range 0<x<=64; see `dwray time --help`"),
+        (["status"], 2, "Missing argument"),
         (["report", "nowhere"], 1, "nowhere: neither the folder of a run"),
         (["sweep", "digits", "--runs-dir", "/proc/nowhere"], 1, "dwray: [Errno 2] No such file or directory: '/proc"),
     ],
@@ -115,8 +118,16 @@ def test_wrong_usage_is_one_line_and_a_documented_code(
     found, _, error = here(*arguments)
     assert found == code
     assert said in error
-    assert "Traceback" not in error
+    assert error.startswith("dwray: ")
+    assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
+
+
+def test_the_command_alone_says_what_it_can_do(here: Here) -> None:
+    code, _, error = here()
+    assert code == 2
+    assert error.startswith("Usage: dwray [OPTIONS] COMMAND [ARGS]...")
+    assert "Exit codes:" in error
 
 
 def test_a_report_is_made_again_from_parquet_alone(tmp_path: Path) -> None:

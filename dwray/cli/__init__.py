@@ -48,9 +48,12 @@ cli.add_command(completion)
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     try:
-        code = cli.main(standalone_mode=False)
-    except click.ClickException as error:
+        code = cli.main(prog_name="dwray", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:  # `dwray` alone
         error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        click.echo(f"dwray: {_one_line(error)}", err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -62,3 +65,10 @@ def main() -> NoReturn:
         click.echo(f"dwray: {error}", err=True)
         code = EXIT_FAILED
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: click.ClickException) -> str:
+    """What click has against the command's words, and the help that says how they are to be."""
+    said = UserError(" ".join(error.format_message().split()).removesuffix("."))  # what may be chosen has a line each
+    context = getattr(error, "ctx", None)
+    return f"{said}; see `{context.command_path} --help`" if context else str(said)

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 @JSON
 def networks(names: tuple[str, ...], classes: int, size: int, width: float, as_json: bool) -> None:
     """Print parameters, MACs and the paper's connection formula, layer by layer."""
+    from dwray.cli import parse
     from dwray.core.complexity import complexity
     from dwray.core.networks import NETWORKS
 
-    unknown = [name for name in names if name not in NETWORKS]
-    if unknown:
-        raise click.UsageError(f"there is no network {unknown[0]!r}; known: {', '.join(NETWORKS)}")
+    parse.known("NETWORK", "network", names, NETWORKS)
     costs = [complexity(name, classes=classes, width=width, image_shape=(3, size, size)) for name in names or NETWORKS]
     if as_json:
         print_json({cost.network: _complexity_json(cost) for cost in costs})

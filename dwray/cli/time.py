@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dwray.cli.options import CLASSES, EPILOG, JSON, SIZE, WIDTH, print_json
-from dwray.errors import EXIT_NOT_EXCLUSIVE, SpecError, near
+from dwray.errors import EXIT_NOT_EXCLUSIVE, SpecError
 
 if TYPE_CHECKING:
     from dwray.core.testtime import Plan
@@ -82,11 +82,10 @@ def _time_plan(names: tuple[str, ...], options: dict[str, Any]) -> "Plan":
     from dwray.core.networks import NETWORKS
     from dwray.core.testtime import Plan
 
+    parse.known("NETWORK", "network", names, NETWORKS)
     for name in names:
-        if name not in NETWORKS:
-            raise SpecError(f"there is no network {name!r}{near(name, NETWORKS)}")
         if names.count(name) > 1:
-            raise SpecError(f"network {name!r} is given twice")
+            raise SpecError(f"NETWORK: network {name!r} is given twice")
     device = parse.device(options["device"])
     modes = parse.listed(options["modes"]) if options["modes"] is not None else tuple(map(str, modes_of(device)))
     parse.known("--modes", "mode", modes, MODES)

@@ -51,8 +51,8 @@ def test_a_message_comes_out_of_its_command(
     found, _, error = in_process(*shlex.split(command)[1:], capsys=capsys)
     assert found == code
     assert said in error
-    (last,) = [line for line in error.splitlines() if line.startswith(("dwray: ", "Error: "))]
-    assert said in last
+    assert error.startswith("dwray: ")
+    assert error.count("\n") == 1, "one line"
 
 
 @pytest.mark.parametrize("path", re.findall(r"`(tests/[\w/]+\.py)`", TEXT))
