@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dwray.core.config import (
     PROTOCOLS,
+    SEEDS,
     SWITCHES,
     DataConfig,
     FieldError,
@@ -24,7 +25,7 @@ from dwray.paths import NAME
 
 AxisValue = bool | int | float | str
 NON_NEGATIVE = Field(ge=0)
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 POSITIVE = Field(gt=0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dwray.core.config import FieldError
+from dwray.core.config import SEEDS, FieldError
 from dwray.errors import SpecError, near
 from dwray.paths import sweep_folders
 from dwray.spec import NetworkSpec, SweepSpec, sentence
@@ -42,7 +42,7 @@ def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | Non
         _override(values, override)
     if seed is not None:
         _override(values, f"seeds=[{seed}]")
-        _override(values, f"search.seed={seed + 1000}")  # another than the trainings', as the default is
+        _override(values, f"search.seed={(seed + 1000) % SEEDS}")  # another than the trainings', as the default is
     return validate(values, str(path))
 
 

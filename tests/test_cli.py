@@ -107,6 +107,7 @@ def test_the_plan_is_printed_and_a_dry_run_starts_nothing(here: Here, tmp_path: 
         (["sweep", "digits", "--bogus"], 2, "No such option '--bogus'"),
         (["sweep", "digits", "--sed", "1"], 2, "No such option '--sed'. (Did you mean one of: '--seed', '--set'"),
         (["time", "--width", "0"], 2, "0.0 is not in the range 0<x<=64; see `dwray time --help`"),
+        (["plan", "digits", "--seed", "4294967296"], 2, "4294967296 is not in the range 0<=x<=4294967295"),
         (["status"], 2, "Missing argument"),
         (["report", "nowhere"], 1, "nowhere: neither the folder of a run"),
         (["sweep", "digits", "--runs-dir", "/proc/nowhere"], 1, "dwray: [Errno 2] No such file or directory: '/proc"),

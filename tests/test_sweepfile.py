@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import TINY
 
-from dwray.core.config import PROTOCOLS, TrainingConfig
+from dwray.core.config import PROTOCOLS, SEEDS, TrainingConfig
 from dwray.errors import SpecError
 from dwray.search.plan import pass_kinds
 from dwray.spec import SweepSpec, to_plain
@@ -168,6 +168,13 @@ def test_overrides_are_yaml_and_reach_into_every_section() -> None:
     assert spec.search.axes == {"initial_lr": [0.001, 0.002]}
     assert spec.seeds == [7]
     assert spec.search.seed == 1007, "none of the seeds that are trained"
+
+
+def test_every_seed_that_a_file_may_have_may_be_given_alone() -> None:
+    highest = SEEDS - 1
+    assert resolve("digits", [f"seeds=[{highest}]"]).seeds == [highest]
+    spec = resolve("digits", seed=highest)
+    assert (spec.seeds, spec.search.seed) == ([highest], 999)
 
 
 def test_what_is_set_for_every_training_no_network_undoes() -> None:

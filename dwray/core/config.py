@@ -12,6 +12,9 @@ from typing import Any, ClassVar
 PYDANTIC_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 """What pydantic, if it is there, is told: an unknown key is an error, and a docstring describes its field."""
 
+SEEDS = 2**32
+"""Every seed is below this: NumPy's take no larger."""
+
 
 class FieldError(ValueError):
     """A setting outside its range; ``field`` is its name."""
@@ -75,7 +78,9 @@ class DataConfig:
         _require_at_least(8, image_size=self.image_size)
         _require_at_least(2, classes=self.classes)
         _require_at_least(1, max_train_images=self.max_train_images, max_test_images=self.max_test_images)
-        _require(0 <= self.split_seed < 2**32, "split_seed", f"must lie between 0 and 2**32 - 1, not {self.split_seed}")
+        _require(
+            0 <= self.split_seed < SEEDS, "split_seed", f"must lie between 0 and {SEEDS - 1}, not {self.split_seed}"
+        )
 
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
