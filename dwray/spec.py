@@ -18,6 +18,7 @@ from dwray.core.config import (
     TimingConfig,
     TrainingConfig,
     as_the_notebooks,
+    in_yaml,
     switches_of,
 )
 from dwray.errors import SpecError, near
@@ -207,7 +208,7 @@ class SweepSpec(_Section):
             if protocol.loader_in_test_time not in self.timing.loader:
                 raise FieldError(
                     "timing.loader",
-                    f"must have {str(protocol.loader_in_test_time).lower()}: the protocol"
+                    f"must have {in_yaml(protocol.loader_in_test_time)}: the protocol"
                     f" ({protocol}) counts that test time",
                 )
             if protocol.batch_statistics_at_test and 1 in self.timing.batch_sizes:
@@ -236,7 +237,7 @@ class SweepSpec(_Section):
             if "auto" in values:
                 raise FieldError(f"search.axes.{axis}", "auto is decided by the device: name the values to compare")
             if len(set(values)) < len(values):
-                raise FieldError(f"search.axes.{axis}", f"gives a value twice: {values}")
+                raise FieldError(f"search.axes.{axis}", f"gives a value twice: {in_yaml(values)}")
             for label in self.networks:
                 for value in values:
                     self._try("search.axes", label, {axis: value})

@@ -57,6 +57,7 @@ def test_sweeps_are_found_from_any_folder_and_a_folder_of_ones_own_comes_first(
             "search.axes.initial_lr.0: must be a number, a string, true or false, not [1]",
         ),
         ("search.axes.batch_size=[32,x]", "search.axes.batch_size: should be a valid integer"),
+        ("search.axes.flip=[true,true]", "search.axes.flip: gives a value twice: [true, true]"),
         ("search.axes.epochs=[1,2]", "search.axes.epochs: is no axis: set search.epochs instead"),
         (
             "search.metric=loss",

@@ -199,9 +199,9 @@ def _config(row: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    from dwray.core.config import in_yaml
+
+    return f"{value:g}" if isinstance(value, float) else in_yaml(value)
 
 
 def _status(row: Mapping[str, Any]) -> str:

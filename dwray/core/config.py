@@ -25,6 +25,13 @@ class FieldError(ValueError):
         self.problem = problem
 
 
+def in_yaml(value: object) -> str:
+    """A value as a sweep file says it: true, null; a number or a text as it is."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(in_yaml, value))}]"
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
 def _require(ok: bool, field: str, problem: str) -> None:
     if not ok:
         raise FieldError(field, problem)
@@ -167,7 +174,9 @@ def as_the_notebooks(training: TrainingConfig) -> TrainingConfig:
     """
     for name, value in NOTEBOOK_EXECUTION.items():
         asked = getattr(training, name)
-        _require(asked in ("auto", value), name, f"must be {_plain(value)} under protocol: paper, not {_plain(asked)}")
+        _require(
+            asked in ("auto", value), name, f"must be {in_yaml(value)} under protocol: paper, not {in_yaml(asked)}"
+        )
     return replace(training, **NOTEBOOK_EXECUTION)
 
 
@@ -211,7 +220,7 @@ class ProtocolConfig:
 
     def __str__(self) -> str:
         """The base, and what differs from it."""
-        settings = [f"{name}: {_plain(getattr(self, name))}" for name in self.turned]
+        settings = [f"{name}: {in_yaml(getattr(self, name))}" for name in self.turned]
         return self.base + (f" with {', '.join(settings)}" if settings else "")
 
     def turn(self, *switches: str) -> "ProtocolConfig":
@@ -223,10 +232,6 @@ class ProtocolConfig:
 def switches_of(erratum: str) -> tuple[str, ...]:
     """The switches that an erratum turns: its name, or the names that it joins with ``+``."""
     return tuple(name.strip() for name in erratum.split("+"))
-
-
-def _plain(value: bool | str) -> str:
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 SWITCHES = tuple(field.name for field in fields(ProtocolConfig) if field.name != "base")

@@ -5,7 +5,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig, switches_of
+from dwray.core.config import TRAINING_SWITCHES, ProtocolConfig, in_yaml, switches_of
 from dwray.results.comparison import NO_INTERVAL, unfinished_trainings
 from dwray.results.curves import train_seconds
 from dwray.results.one_device import kinds, mixed_devices, training_time_ratio
@@ -42,7 +42,7 @@ def errata(records: Records) -> Table:
     for erratum in records.errata:
         switches = switches_of(erratum)
         turned = records.protocol.turn(*switches)
-        settings = [f"{switch}: {str(getattr(turned, switch)).lower()}" for switch in switches]
+        settings = [f"{switch}: {in_yaml(getattr(turned, switch))}" for switch in switches]
         unfinished += [note for note in unfinished_trainings(records, turned) if note not in unfinished]
         for contender in records.contenders:
             row: dict[str, object] = {"switch": " + ".join(settings), "contender": contender}

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from typing import Any, Literal
 
+from dwray.core.config import in_yaml
 from dwray.errors import RunError, counted
 from dwray.results import lease
 from dwray.results.curves import pass_seconds
@@ -112,7 +113,7 @@ def trial_progress(records: Records, row: Row, axes: Sequence[str] = ()) -> Tria
     last: Mapping[str, Any] = epochs[-1] if len(epochs) else {}
     done = row["epochs_done"] or len(epochs)
     planned = row["epochs"] if row["stage"] != "time" else None
-    settings = [f"{axis} {row[axis]}" for axis in axes if row.get(axis) is not None] if searched else []
+    settings = [f"{axis} {in_yaml(row[axis])}" for axis in axes if row.get(axis) is not None] if searched else []
     return TrialProgress(
         trial_id=row["trial_id"],
         name=name,

@@ -19,6 +19,7 @@ from dwray.core.config import (
     SWITCHES,
     TRAINING_SWITCHES,
     ProtocolConfig,
+    in_yaml,
 )
 from dwray.core.data import ImageData, split
 from dwray.core.savepoints import SavedStates
@@ -128,7 +129,7 @@ class Sweep:
         def varies(trial: Trial) -> str:
             candidate = searcher.candidate(trial.trial_id)
             suffix = f" (pass {candidate.axis_pass})" if candidate.axis_pass > 1 else ""
-            return f"{candidate.axis}={candidate.config[candidate.axis]}{suffix}"
+            return f"{candidate.axis}={in_yaml(candidate.config[candidate.axis])}{suffix}"
 
         def describe(trial: Trial) -> Row:
             candidate = searcher.candidate(trial.trial_id)
@@ -146,7 +147,7 @@ class Sweep:
                 config, score = best
                 winners[contender] = {axis: config[axis] for axis in spec.search.axes}
                 self._mark_winner(contender, winners[contender])
-                chosen = ", ".join(f"{axis} {value}" for axis, value in winners[contender].items())
+                chosen = ", ".join(f"{axis} {in_yaml(value)}" for axis, value in winners[contender].items())
                 notes.append(f"{contender}: {chosen} ({spec.search.metric} {score:.4g})")
             return tuple(notes)
 
@@ -166,7 +167,7 @@ class Sweep:
                 resources=self.placement.search,
                 varies=varies,
                 describe=describe,
-                settings=lambda trial: ", ".join(f"{axis} {trial.config[axis]}" for axis in spec.search.axes),
+                settings=lambda trial: ", ".join(f"{axis} {in_yaml(trial.config[axis])}" for axis in spec.search.axes),
             ),
             found,
         )
