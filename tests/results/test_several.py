@@ -97,7 +97,7 @@ def test_every_name_in_the_table_of_trials_is_one_that_show_takes(tmp_path: Path
     names = [column.name for column in trials_table(records).shown]
     assert names[:2] == ["stage", "trial"]
     for row in trials_table(records).rows:
-        assert find_trial(records.trials, row["trial"])["trial_id"] == row["trial_id"]
+        assert find_trial(records.trials, row["trial"], "dwray show hand")["trial_id"] == row["trial_id"]
 
 
 def test_a_trials_test_accuracy_is_as_the_protocol_scores_it() -> None:
