@@ -188,6 +188,7 @@ def test_a_run_goes_on_from_the_newer_records_by_its_folder_or_its_uri(
 
 
 @pytest.mark.slow
+@pytest.mark.lab
 def test_a_sweep_that_is_taken_over_ends_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(DISTURBED))
     with subprocess.Popen(
