@@ -50,7 +50,7 @@ def find(name_or_path: str) -> Path:
     """The path of a sweep file.
 
     Raises:
-        SpecError: There is none; the line names those that there are.
+        SpecError: There is none; the line names the one that was meant perhaps, or those that there are.
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:

@@ -131,6 +131,9 @@ def test_a_files_error_names_the_file(tmp_path: Path, text: str, said: str) -> N
 def test_a_name_that_does_not_exist_is_told_with_the_near_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="there is no sweep 'digts'; did you mean 'digits'"):
         resolve("digts")
+    with pytest.raises(SpecError, match=r"there is no sweep 'nope'; known: .*cifar10, .*by its path") as caught:
+        resolve("nope")
+    assert str(caught.value).count("paper-cifar100") == 1, "the names are listed once"
     with pytest.raises(SpecError, match=r"nowhere.yaml: there is no such sweep file"):
         resolve(str(tmp_path / "nowhere.yaml"))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
