@@ -35,6 +35,8 @@ LEAST_SHARED_BYTES = 2**30
 LEAST_OPEN_FILES = 4096
 FULL_PERCENT = 95
 """Ray stops putting objects on a disk that is fuller."""
+LOOK = "look at what that line names"
+"""How to mend what says nothing of it itself."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,11 @@ def isolated(name: str, check: Callable[[Subject], Check], subject: Subject) -> 
     """A check's result, or that it could not be made, in a line."""
     try:
         return check(subject)
-    except UserError as error:
-        return Check(name, FAILED, one_line(error))
+    except UserError as error:  # most say how to mend it after what they found
+        found, _, mend = one_line(error).partition("; ")
+        return Check(name, FAILED, found, mend or LOOK)
     except (Exception, SystemExit) as error:  # what is broken raises whatever it likes
-        return Check(name, FAILED, f"{type(error).__name__}: {one_line(error)}", "look at what that line names")
+        return Check(name, FAILED, f"{type(error).__name__}: {one_line(error)}", LOOK)
 
 
 def _python(_: Subject) -> Check:
@@ -132,34 +135,45 @@ def _existing(folder: Path) -> Path:
     return next(each for each in (folder, *folder.parents) if each.exists())
 
 
-def _runs_folder(subject: Subject) -> Path:
-    if subject.storage and "://" not in subject.storage:
-        return Path(subject.storage)
-    return subject.runs_dir
+def _folder_kept_in(subject: Subject) -> Path | None:
+    """The folder in which runs lie instead of ``runs_dir``; None if no storage is given, or a bucket."""
+    return Path(subject.storage) if subject.storage and "://" not in subject.storage else None
 
 
-def _runs(subject: Subject) -> Check:
-    folder = _runs_folder(subject)
+def _writable(name: str, folder: Path, mend: str) -> Check:
+    """Whether a folder can be written, or made."""
     there = _existing(folder)
-    mend = "give a folder that you may write with --runs-dir (or DWRAY_RUNS_DIR)"
     if not there.is_dir():
-        return Check("runs", FAILED, f"{there} is no folder", mend)
+        return Check(name, FAILED, f"{there} is no folder", mend)
     try:
         Storage(there).check_writable()
     except RunError as error:
-        return Check("runs", FAILED, one_line(error), mend)
+        return Check(name, FAILED, _without_advice(error), mend)
     made = "" if there == folder.absolute() else " (a sweep makes it)"
-    return Check("runs", OK, f"{folder.absolute()}: writable{made}")
+    return Check(name, OK, f"{folder.absolute()}: writable{made}")
+
+
+def _without_advice(error: RunError | str) -> str:
+    """What :meth:`Storage.check_writable` says, less its own advice: that of the check is nearer to what was given."""
+    return str(error).partition("; check ")[0]
+
+
+def _runs(subject: Subject) -> Check:
+    if _folder_kept_in(subject):
+        return Check("runs", OK, "they lie in the storage's folder")
+    return _writable("runs", subject.runs_dir, "give a folder that you may write with --runs-dir (or DWRAY_RUNS_DIR)")
 
 
 def _storage(subject: Subject) -> Check:
-    if not subject.storage or "://" not in subject.storage:
+    if not subject.storage:
         return Check("storage", OK, "none but the runs' folder")
+    if folder := _folder_kept_in(subject):
+        return _writable("storage", folder, "give a folder that you may write with --storage (or DWRAY_STORAGE)")
     location = str(Storage(subject.storage))  # a location that holds a password raises, without a word of it
     said = _asked("import sys; from dwray.storage import Storage; Storage(sys.argv[1]).check_writable()", location)
     if said.error:
         mend = "check the bucket's name, the credentials (AWS_*, instance profile) and the network"
-        return Check("storage", FAILED, said.error.partition("; check ")[0], mend)
+        return Check("storage", FAILED, _without_advice(said.error), mend)
     return Check("storage", OK, f"{location}: writable")
 
 
@@ -192,18 +206,25 @@ def _wandb(subject: Subject) -> Check:
     where = "environment" if subject.wandb_key else "netrc"
     if not subject.online:
         return Check("W&B", OK, f"a key for {to.base_url} is in the {where} (--online asks whether it is valid)")
-    from dwray.publish.client import ask_server
+    from dwray.publish.client import PublishError, ask_server
 
-    return Check("W&B", OK, f"{to.base_url} knows the key of {ask_server(to.base_url, to.key, to.entity)}")
+    try:
+        owner = ask_server(to.base_url, to.key, to.entity)
+    except PublishError as error:
+        mend = "check the key (WANDB_API_KEY, or wandb login), WANDB_BASE_URL and the network; WANDB_MODE=offline "
+        mend += "writes folders, dwray publish sends them later"
+        return Check("W&B", FAILED, one_line(error).partition("; ")[0], mend)
+    return Check("W&B", OK, f"{to.base_url} knows the key of {owner}")
 
 
 def _disk(subject: Subject) -> Check:
-    there = _existing(_runs_folder(subject))
+    kept_in = _folder_kept_in(subject)
+    there = _existing(kept_in or subject.runs_dir)
     free, needed = shutil.disk_usage(there).free, bytes_to_write(subject.spec)
     found = f"{_size(free)} free at {there}, and the sweep writes up to about {_size(needed)}"
     if subject.spec is None:
         found = f"{_size(free)} free at {there}"
-    mend = "free some, or give another disk with --runs-dir"
+    mend = f"free some, or give another disk with {'--storage' if kept_in else '--runs-dir'}"
     if free < needed:
         return Check("disk", FAILED, found, mend)
     return Check("disk", WARNING if free < 2 * needed else OK, found, mend if free < 2 * needed else "")

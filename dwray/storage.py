@@ -205,7 +205,8 @@ class Storage:
             probe.delete(name)
         except OSError as error:
             check = "the bucket's name, your credentials and the network" if self.remote else "its rights"
-            raise RunError(f"{self}: cannot be written ({one_line(error)}); check {check}") from error
+            reason = one_line(error) if self.remote else error.strerror  # without the name of what was tried with
+            raise RunError(f"{self}: cannot be written ({reason}); check {check}") from error
 
     @cached_property
     def _files(self) -> _Folder | _ObjectStore:

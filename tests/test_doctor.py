@@ -81,15 +81,32 @@ def test_a_folder_that_cannot_be_written_fails(here: Here, tmp_path: Path) -> No
     assert found(here, "--runs-dir", str(file / "runs"))["runs"] == Check(
         "runs", FAILED, f"{file} is no folder", "give a folder that you may write with --runs-dir (or DWRAY_RUNS_DIR)"
     )
-    read_only = found(here, "--storage", "/proc/nowhere")["runs"]
-    assert read_only.status == FAILED
-    assert "cannot be written" in read_only.found
+    read_only = found(here, "--runs-dir", "/proc/nowhere")["runs"]
+    assert (read_only.status, read_only.found) == (FAILED, "/proc: cannot be written (No such file or directory)")
+
+
+def test_a_storage_that_is_a_folder_has_its_own_row_and_advice(here: Here, tmp_path: Path) -> None:
+    checks = found(here, "--storage", "/proc/nowhere")
+    assert checks["runs"] == Check("runs", OK, "they lie in the storage's folder")
+    assert checks["storage"] == Check(
+        "storage",
+        FAILED,
+        "/proc: cannot be written (No such file or directory)",
+        "give a folder that you may write with --storage (or DWRAY_STORAGE)",
+    )
+    assert "--storage" in checks["disk"].mend, "/proc has no space"
+    good = found(here, "--storage", str(tmp_path))["storage"]
+    assert good == Check("storage", OK, f"{tmp_path}: writable")
 
 
 def test_a_location_with_a_password_is_refused_without_a_word_of_it(here: Here) -> None:
-    code, out, error = here("doctor", "--json", "--storage", "s3://me:hunter2@bucket/runs")
+    location = "s3://me:hunter2@bucket/runs"
+    code, out, error = here("doctor", "--json", "--storage", location)
     assert code == 1
     assert "hunter2" not in out + error
+    refused = found(here, "--storage", location)["storage"]
+    assert refused.status == FAILED
+    assert "AWS_ACCESS_KEY_ID" in refused.mend
 
 
 def test_a_key_is_found_and_never_shown(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +132,8 @@ def test_a_server_that_is_asked_and_does_not_answer_fails(here: Here, monkeypatc
     check = found(here, "--online")["W&B"]
     assert check.status == FAILED
     assert "does not answer" in check.found
+    assert "WANDB_API_KEY" in check.mend
+    assert "WANDB_MODE=offline" in check.mend
 
 
 def test_a_check_that_raises_is_a_failed_one_and_the_others_are_made() -> None:
@@ -129,6 +148,7 @@ def test_a_check_that_raises_is_a_failed_one_and_the_others_are_made() -> None:
 
     check = isolated("it", broken, Subject())
     assert (check.status, check.found) == (FAILED, "BrokenError: the first line")
+    assert check.mend
     assert isolated("it", leaves, Subject()).status == FAILED
     assert len(list(diagnose(Subject()))) == len(CHECKS)
 
