@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +31,21 @@ def trials_below(driver: int) -> list[int]:
             if of_training and str(driver) in [each.name for each in ancestors(process)]:
                 found.append(int(process.name))
     return found
+
+
+# A busy process that is no descendant of ours: its parent ends at once, and init adopts it (-3: DEVNULL, or our pipe
+# would stay open as long as it lives).
+ADOPTED = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'while True: pass'], stdout=-3).pid)"
+
+
+@contextlib.contextmanager
+def busy_stranger() -> Iterator[None]:
+    """A process of nobody's that keeps a core busy."""
+    started = subprocess.run([sys.executable, "-c", ADOPTED], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    try:
+        yield
+    finally:
+        os.kill(int(started.stdout), signal.SIGKILL)
 
 
 def wait_until(true: Callable[[], object], seconds: float = 120) -> None:

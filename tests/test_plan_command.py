@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from commands import dwray, in_process
+from processes import busy_stranger
 from tiny import DISTURBED, TINY
 
 from dwray.cli.plan import between
@@ -62,6 +63,15 @@ def test_the_plan_as_json_has_units_in_its_names_and_adds_up(here: Here) -> None
     assert found["trials_side_by_side"] == {"search": 1, "train": 1}
     assert found["device_kind"] == "CPU"
     assert found["calibration"]["synthetic_images"] is False
+
+
+def test_a_busy_machine_is_said_beside_the_times(here: Here) -> None:
+    with busy_stranger():
+        found = json.loads(here("plan", "tiny.yaml", CALIBRATE, "--set", "timing=null", "--json")[1])
+    assert found["calibration"]["exclusive"] is False
+    assert found["calibration"]["witnessed"]["other_cpu_seconds"] > 0
+    assert found["notes"][0].startswith("Not exclusive: other processes used ")
+    assert "end what else runs, and plan again" in found["notes"][0]
 
 
 def test_without_the_images_random_ones_are_measured_and_nothing_is_fetched(here: Here, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def planned(spec: SweepSpec, slots: int | None, gpus: int | None, patience_secon
     )
     on_gpu = machine.device.type == "cuda"
     found = Planned(
-        estimate(spec, measured, machine.slots, spread=SPREAD),
+        estimate(spec, measured, machine.slots, spread=SPREAD, others_share=calibration.others_share),
         machine.slots,
         machine.devices,
         "GPU" if on_gpu else "CPU",
@@ -242,6 +242,12 @@ def _notes(spec: SweepSpec, found: Planned, where: str) -> list[str]:
         f"{found.device_kind}-hours: the time, for {found.devices:g} {found.device_kind}"
         f"{'s' if found.devices > 1 else ''} that the sweep holds.",
     ]
+    if found.calibration.witnessed.exclusive is False:
+        notes.insert(
+            0,
+            f"Not exclusive: {found.calibration.witnessed.disturbance}. The times follow the moment, from what the "
+            f"{found.device_kind} may do alone to what it did; end what else runs, and plan again.",
+        )
     if found.synthetic:
         notes.append(f"{where}: not there; measured with random images of the same shape, nothing was downloaded.")
     if spec.search.axes and spec.search.passes is None:

@@ -87,6 +87,8 @@ def _stage_text(stage: "StagePlan") -> str:
 
 def to_json(spec: "SweepSpec", found: "Planned") -> dict[str, Any]:
     """The plan as plain values, with units in their names; what has no upper end has None there."""
+    import dataclasses
+
     rows = [
         {
             "stage": stage.stage,
@@ -110,6 +112,8 @@ def to_json(spec: "SweepSpec", found: "Planned") -> dict[str, Any]:
             "seconds": found.calibration.seconds,
             "worker_start_seconds": found.calibration.worker_start_seconds,
             "synthetic_images": found.synthetic,
+            "exclusive": found.calibration.witnessed.exclusive,
+            "witnessed": dataclasses.asdict(found.calibration.witnessed),
         },
         "notes": list(found.notes),
     }

@@ -6,6 +6,7 @@ because two trainings on one processor are each slower than one alone. torch is 
 
 import math
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from dwray.errors import RunError, one_line
 
 if TYPE_CHECKING:
     from dwray.core.data import Splits
+    from dwray.core.witness import Witnessed
 
 TRAINING_SECONDS, PASS_SECONDS = 8.0, 6.0
 """To be spent on all trainings, and on all timed passes; never fewer than a few steps of each."""
@@ -113,6 +115,10 @@ class Calibration:
     """Until a new process had imported torch and could compute: the unit of all that starting takes."""
     seconds: float
     """That calibrating took."""
+    witnessed: "Witnessed"
+    """What else used the device while steps and passes were timed."""
+    others_share: float
+    """Of the device that others may have had, of what disturbed the timing: 0 of nothing."""
 
 
 @dataclass(frozen=True)
@@ -141,22 +147,59 @@ def calibrate(work: Work, patience_seconds: float = math.inf) -> Calibration:
         patience_seconds: The longest that it may take.
 
     Raises:
-        SlowDeviceError: It takes longer.
+        SlowDeviceError: It takes longer; if others use the device, the message says so.
         RunError: A process ended, or something could not be measured; the message says which and why.
     """
+    import torch  # not above: the processes begin with this module
+
+    from dwray.core.witness import Witness
+
     began = time.perf_counter()
     most = min(MOST_AT_ONCE, max(work.side_by_side))
     with _workers(most, work.device, began + patience_seconds) as (workers, start_seconds):
         for worker in workers:
             worker.send("begin", work.splits)
         names = [worker.receive(ANSWER_SECONDS) for worker in workers]
-        trainings = {number: _trainings(workers[:number], work) for number in sorted(work.side_by_side)}
-        passes = {}
-        if work.passes:
-            share = PASS_SECONDS / len(work.passes) / len(work.contenders)
-            for kind in work.passes:
-                passes[kind] = workers[0].ask("time", kind, work.contenders, work.timing_threads, share)
-    return Calibration(names[0], trainings, passes, start_seconds, time.perf_counter() - began)
+        # This process has no place on the GPU, which may let a single one in: a worker tells which it is.
+        uuid = workers[0].ask("gpu_uuid")
+        witness = Witness(torch.device(work.device), gpu_uuid=uuid, own_processes=most)
+        watched = time.perf_counter()
+        try:
+            with witness:
+                trainings = {number: _trainings(workers[:number], work) for number in sorted(work.side_by_side)}
+                passes = _passes(workers[0], work)
+        except SlowDeviceError as error:
+            raise with_reason(error, witness.record) from error
+        share = others_share(witness.record, time.perf_counter() - watched)
+    seconds = time.perf_counter() - began
+    return Calibration(names[0], trainings, passes, start_seconds, seconds, witness.record, share)
+
+
+def with_reason(error: SlowDeviceError, seen: "Witnessed") -> SlowDeviceError:
+    """An error that says what else used the device, if it was not ours alone."""
+    if seen.exclusive is not False:
+        return error
+    return SlowDeviceError(f"{error}, which is busy: {seen.disturbance}. End what else runs, and plan again")
+
+
+def others_share(seen: "Witnessed", seconds: float) -> float:
+    """How much of a device others had at most while they disturbed a timing: alone, it takes no less than the rest.
+
+    Args:
+        seen: What the witness saw of it.
+        seconds: How long it took.
+    """
+    if seen.exclusive is not False:
+        return 0.0
+    others = seen.other_gpu_processes or 0  # on a GPU: all alike
+    of_processor = (seen.other_cpu_seconds or 0.0) / (seconds * (os.cpu_count() or 1))
+    return max(others / (others + 1), min(1.0, of_processor))
+
+
+def _passes(worker: "_Worker", work: Work) -> dict[TimedPass, dict[str, PassCost]]:
+    """All kinds of timed passes, one after the other."""
+    share = PASS_SECONDS / max(1, len(work.passes)) / len(work.contenders)
+    return {kind: worker.ask("time", kind, work.contenders, work.timing_threads, share) for kind in work.passes}
 
 
 def _trainings(workers: "Sequence[_Worker]", work: Work) -> dict[TrainingKind, TrainingCost]:
@@ -203,7 +246,7 @@ class _Worker:
         try:
             if not self._connection.poll(max(0.0, min(seconds, left))):
                 if left < seconds:
-                    raise SlowDeviceError("this device takes too long for a few steps of this sweep")
+                    raise SlowDeviceError("a few steps of this sweep take too long on this device")
                 raise RunError(f"a process that calibrates did not answer within {seconds:.0f} s")
             done, answer = self._connection.recv()
         except (EOFError, OSError) as error:

@@ -1,6 +1,7 @@
 """A few steps and passes by the code that trials run, timed: what a process of a calibration does."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from statistics import fmean
@@ -24,8 +25,10 @@ from dwray.core.training import EpochRecord, fit, start
 
 STRETCHES = 4
 """A training is measured in so many stretches after the warm-up."""
-PASSES = 2
+LEAST_PASSES = 2
 """Timed passes of each network; :func:`~dwray.core.inference.time_passes` warms up by itself."""
+PASS_SECONDS = 0.01
+"""A timed pass is about so long: of many short ones some are quick even on a device that others use, too."""
 LEAST_BATCHES, MOST_BATCHES = 2, 200
 """Of a stretch."""
 SMALL_BATCH = 8
@@ -51,6 +54,10 @@ class Measurer:
     def name(self) -> str:
         """Which device it is."""
         return device_name(self.device)
+
+    def gpu_uuid(self) -> str | None:
+        """Of the GPU, without NVML's prefix; None of a processor."""
+        return str(torch.cuda.get_device_properties(self.device).uuid) if self.device.type == "cuda" else None
 
     def begin(self, splits: Splits) -> str:
         """Take the images."""
@@ -133,7 +140,7 @@ class Measurer:
             kind: Which; nothing is measured where the device lacks its mode.
             contenders: The networks, untrained, by their names.
             threads: CPU threads.
-            seconds: To be spent on each network, about; a pass is a batch at least.
+            seconds: To be spent on each network, about; a pass is a batch at least, and there are two at least.
         """
         torch.set_num_threads(threads)
         mode = MODES[kind.mode]
@@ -150,32 +157,36 @@ class Measurer:
         if str(mode) != PLAIN_MODE:
             networks = prepare(networks, mode, check)
 
-        def passes(batch_size: int, batches: int, count: int) -> dict[str, list[PassRecord]]:
+        def passes(batch_size: int, batches: int, least: int, seconds: float) -> dict[str, list[PassRecord]]:
+            """As many passes as fit into so many seconds, at least so many of each network."""
             few = Images(images.pixels[: batches * batch_size], images.labels[: batches * batch_size])
             records = time_passes(
                 networks,
                 self._batches(replace(kind, batch_size=batch_size), few, normalize, mode.dtype),
                 device=self.device,
-                passes=count,
+                passes=sys.maxsize,
                 warmup_batches=1,
                 batch_statistics=kind.batch_statistics,
                 read_each_batch=kind.notebook_loader,
             )
             by_network: dict[str, list[PassRecord]] = {name: [] for name in networks}
-            for record in records:
+            while min(map(len, by_network.values())) < least or seconds > 0:
+                record = next(records)
                 by_network[record.network].append(record)
+                seconds -= record.seconds
             return by_network
 
         def slowest(of: Mapping[str, list[PassRecord]]) -> float:
             return max(records[-1].seconds for records in of.values())
 
-        pass_seconds = seconds / (PASSES + 2)
-        batch_size = fitting_batch(kind.batch_size, pass_seconds, lambda size: slowest(passes(size, 1, 1)))
-        single = passes(batch_size, 1, 1)
+        share = seconds / 4  # for a batch that fits, for a single one, and twice for what is measured
+        batch_size = fitting_batch(kind.batch_size, share, lambda size: slowest(passes(size, 1, 1, 0)))
+        single = passes(batch_size, 1, 1, 0)
         most = max(1, min(MOST_BATCHES, len(images) // batch_size))
+        pass_seconds = share if kind.notebook_loader else PASS_SECONDS  # a loader's start must not outweigh its batches
         batches = min(most, max(1, math.ceil(pass_seconds / slowest(single))))
         costs = {}
-        for name, records in passes(batch_size, batches, PASSES).items():
+        for name, records in passes(batch_size, batches, LEAST_PASSES, 2 * share * len(networks)).items():
             loader = 0.0
             if kind.notebook_loader and batches > 1:
                 one = single[name][0].seconds
@@ -204,8 +215,12 @@ def fitting_batch(wanted: int, seconds: float, try_out: Callable[[int], float]) 
         try_out: Runs a batch of so many images, and returns its seconds.
     """
     size = min(wanted, SMALL_BATCH)
-    try_out(size)  # to warm up
-    while size < wanted and 2 * try_out(size) <= seconds:
+    an_image = try_out(size) / size  # to warm up
+    while size < wanted:
+        # The least of an image that was seen: one try may fall into a moment at which the device is another's.
+        an_image = min(an_image, try_out(size) / size)
+        if 2 * size * an_image > seconds:
+            break
         size = min(wanted, 2 * size)
     return size
 

@@ -94,15 +94,24 @@ class Witness:
         nvml: The module ``pynvml``; None imports it, if it is there.
         gpu_uuid: The GPU's UUID as torch has it, without NVML's prefix; None asks torch for it. (An index would
             not do: CUDA_VISIBLE_DEVICES renumbers torch's devices, and not NVML's.)
+        own_processes: How many processes on the GPU are ours; they must be there at both ends of the stretch.
     """
 
     record: Witnessed
     """There once the stretch has ended."""
 
-    def __init__(self, device: torch.device, *, nvml: ModuleType | Any = None, gpu_uuid: str | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        nvml: ModuleType | Any = None,
+        gpu_uuid: str | None = None,
+        own_processes: int = 1,
+    ) -> None:
         self._device = device
         self._nvml = nvml
         self._uuid = gpu_uuid
+        self._own_processes = own_processes
         self._gpu_error: str | None = None
 
     def __enter__(self) -> Self:
@@ -159,7 +168,7 @@ class Witness:
         if self._device.type != "cuda" or self._gpu_error:
             return None
         try:
-            return gpu_state(self._nvml, str(self._uuid))
+            return gpu_state(self._nvml, str(self._uuid), self._own_processes)
         except Exception as error:  # as above: a driver that does not answer must not end a timing
             self._gpu_error = str(error)
             return None
@@ -189,7 +198,7 @@ def gpu_disturbances(states: Iterable[GpuState]) -> Iterator[str]:
             yield f"the GPU's clock was held down: {name}"
 
 
-def gpu_state(nvml: ModuleType | Any, uuid: str) -> GpuState:
+def gpu_state(nvml: ModuleType | Any, uuid: str, own_processes: int = 1) -> GpuState:
     """Ask NVML, initialised, about the GPU or the part of a GPU (MIG) of that UUID, given without a prefix.
 
     Raises:
@@ -205,9 +214,9 @@ def gpu_state(nvml: ModuleType | Any, uuid: str) -> GpuState:
         pids = {process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
     except Exception as error:  # as above: a part of a GPU, or a virtual one, does not answer every question
         unknown = str(error)
-    # In a container NVML may list all by the host's numbers, ours too: then one of them, whichever, is us.
+    # In a container NVML may list all by the host's numbers, ours too: then so many of them, whichever, are ours.
     return GpuState(
-        other_processes=len(pids) - 1 if pids else None,
+        other_processes=max(0, len(pids) - own_processes) if pids else None,
         sm_clock_mhz=_ask(nvml, ["nvmlDeviceGetClockInfo"], handle, nvml.NVML_CLOCK_SM),
         throttle_bits=_ask(nvml, THROTTLE_QUERIES, handle),
         unknown=None if pids else unknown,

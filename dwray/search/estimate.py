@@ -4,7 +4,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
 from dwray.core.calibration import PassCost, TimedPass, TrainingCost
 from dwray.core.config import MODE_NAMES, ProtocolConfig
@@ -29,11 +29,14 @@ class Range:
 
     @classmethod
     def of(cls, samples: Iterable[float]) -> "Range":
-        """The mean of what was measured, and two standard errors either way: what many more would average to."""
+        """From the quickest sample, the least disturbed one, to the mean and two standard errors: the median is likely.
+
+        A busy neighbour makes samples longer, some of them by far, and none shorter.
+        """
         samples = list(samples)
-        mean = fmean(samples)
         error = stdev(samples) / math.sqrt(len(samples)) if len(samples) > 1 else 0.0
-        return cls(max(min(samples), mean - 2 * error), mean, min(max(samples), mean + 2 * error))
+        likely = median(samples)
+        return cls(min(samples), likely, max(likely, min(max(samples), fmean(samples) + 2 * error)))
 
     @classmethod
     def any_of(cls, ranges: Iterable["Range"]) -> "Range":
@@ -50,10 +53,10 @@ class Range:
     def __mul__(self, factor: float) -> "Range":
         return Range(self.low * factor, self.likely * factor, self.high * factor)
 
-    def widened(self, share: float) -> "Range":
-        """At least so far from the likely amount at both ends, as a share of it."""
+    def widened(self, below: float, above: float) -> "Range":
+        """At least so far below and above the likely amount, as shares of it."""
         return replace(
-            self, low=min(self.low, self.likely * (1 - share)), high=max(self.high, self.likely * (1 + share))
+            self, low=min(self.low, self.likely * (1 - below)), high=max(self.high, self.likely * (1 + above))
         )
 
 
@@ -226,7 +229,9 @@ class Measured:
     overheads: Overheads
 
 
-def estimate(spec: SweepSpec, measured: Measured, slots: Slots, *, spread: float = 0.0) -> list[StageEstimate]:
+def estimate(
+    spec: SweepSpec, measured: Measured, slots: Slots, *, spread: float = 0.0, others_share: float = 0.0
+) -> list[StageEstimate]:
     """What each stage will take, in their order.
 
     Args:
@@ -234,6 +239,7 @@ def estimate(spec: SweepSpec, measured: Measured, slots: Slots, *, spread: float
         measured: What its trainings and passes were measured to take.
         slots: How many trials run side by side.
         spread: Time is uncertain by this share at least: a machine's speed drifts.
+        others_share: Of the device that others had while it was measured: alone, a sweep may take so much less.
     """
     found = []
     if spec.search.axes:
@@ -243,7 +249,8 @@ def estimate(spec: SweepSpec, measured: Measured, slots: Slots, *, spread: float
         found.append(_time(spec, measured))
     around = measured.overheads.start + measured.overheads.end
     found.append(StageEstimate("start and report", 0, 0, 0, 0, Range(around, around, around)))
-    return [replace(stage, wall_seconds=stage.wall_seconds.widened(spread)) for stage in found]
+    below = max(spread, others_share)
+    return [replace(stage, wall_seconds=stage.wall_seconds.widened(below, spread)) for stage in found]
 
 
 def trial_seconds(

@@ -7,10 +7,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dwray.core.calibration import Calibration, Network, TimedPass, TrainingCost, TrainingKind, Work, calibrate
+from dwray.core.calibration import (
+    Calibration,
+    Network,
+    SlowDeviceError,
+    TimedPass,
+    TrainingCost,
+    TrainingKind,
+    Work,
+    calibrate,
+    others_share,
+    with_reason,
+)
 from dwray.core.calibration_steps import Measurer, fitting_batch
 from dwray.core.config import DataConfig, TrainingConfig
 from dwray.core.data import load_splits
+from dwray.core.witness import Witnessed
 from dwray.errors import RunError
 
 SPLITS = load_splits(DataConfig(max_train_images=200, max_test_images=60))
@@ -85,6 +97,43 @@ def test_a_batch_that_takes_too_long_is_measured_with_fewer_images() -> None:
     assert fitting_batch(48, 1000, a_second_an_image) == 48
     assert fitting_batch(256, 1, a_second_an_image) == 8
     assert fitting_batch(4, 1, a_second_an_image) == 4
+
+
+def test_one_slow_moment_makes_no_batch_smaller() -> None:
+    tried = []
+
+    def a_second_an_image_but_once(size: int) -> float:
+        tried.append(size)
+        return size * (100.0 if len(tried) == 2 else 1.0)
+
+    assert fitting_batch(256, 1000, a_second_an_image_but_once) == 256
+
+
+def test_many_short_passes_are_measured(measurer: Measurer) -> None:
+    """Of a slow device two all the same; a machine that much else runs on has its slow moments here, too."""
+    many = measurer.time(TimedPass(4), WORK.contenders, 1, 4.0)
+    assert all(len(cost.image_seconds) > 10 for cost in many.values())
+    few = measurer.time(TimedPass(4), WORK.contenders, 1, 0.0)
+    assert {len(cost.image_seconds) for cost in few.values()} == {2}
+
+
+def seen(exclusive: bool | None, cpu_seconds: float | None, gpu_processes: int | None = None) -> Witnessed:
+    return Witnessed(exclusive, None if exclusive else "others were there", 1, cpu_seconds, 1, gpu_processes, 1, 1, "")
+
+
+def test_the_others_share_is_that_of_the_whole_device() -> None:
+    cores = os.cpu_count() or 1
+    assert others_share(seen(False, 5.0 * cores), 10.0) == 0.5
+    assert others_share(seen(False, 50.0 * cores), 10.0) == 1
+    assert others_share(seen(True, 1.0), 10.0) == 0
+    assert others_share(seen(None, None), 10.0) == 0
+    assert others_share(seen(False, 0.0, gpu_processes=3), 10.0) == 0.75
+
+
+def test_a_device_that_takes_too_long_is_called_busy_only_if_it_was() -> None:
+    slow = SlowDeviceError("a few steps take too long on this device")
+    assert str(with_reason(slow, seen(True, 0.0))) == str(with_reason(slow, seen(None, None))) == str(slow)
+    assert str(with_reason(slow, seen(False, 9.0))).startswith(f"{slow}, which is busy: others were there. End what")
 
 
 def test_what_two_processes_measured_is_joined() -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from processes import busy_stranger
 
 from dwray.core.witness import (
     OTHERS_SHARE,
@@ -26,9 +27,6 @@ from dwray.core.witness import (
 
 CPU = torch.device("cpu")
 SPIN = "while True: pass"
-# A busy process that is no descendant of ours: its parent ends at once, and init adopts it (-3: DEVNULL, or our pipe
-# would stay open as long as it lives).
-ADOPTED = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {SPIN!r}], stdout=-3).pid)"
 
 
 def spin(seconds: float) -> None:
@@ -41,13 +39,8 @@ def spin(seconds: float) -> None:
 
 
 def test_a_busy_stranger_is_seen() -> None:
-    started = subprocess.run([sys.executable, "-c", ADOPTED], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
-    stranger = int(started.stdout)
-    try:
-        with Witness(CPU) as witness:
-            time.sleep(2.0)
-    finally:
-        os.kill(stranger, 9)
+    with busy_stranger(), Witness(CPU) as witness:
+        time.sleep(2.0)
     seen = witness.record
     assert seen.exclusive is False
     assert seen.other_cpu_seconds is not None
@@ -223,6 +216,14 @@ def test_what_a_gpu_does_not_answer_is_none_and_the_rest_is_kept(lacks: tuple[st
 )
 def test_the_other_processes_on_a_gpu_are_counted(pids: list[int], others: int | None) -> None:
     assert gpu_state(Nvml(pids=pids), "1234").other_processes == others
+
+
+def test_all_processes_that_are_ours_are_none_of_the_others() -> None:
+    seen = Witness(torch.device("cuda"), nvml=Nvml(pids=[11, 12, 13]), gpu_uuid="1234", own_processes=2)
+    with seen:
+        pass
+    assert seen.record.other_gpu_processes == 1
+    assert gpu_state(Nvml(pids=[11]), "1234", 2).other_processes == 0, "one has just ended"
 
 
 @pytest.mark.parametrize(
