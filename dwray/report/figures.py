@@ -15,10 +15,12 @@ import altair as alt
 import vl_convert
 
 from dwray import paper
+from dwray.report.figure_data import course_tables
 from dwray.report.subjects import ACCURACY, Quantity, Subject, printed_name, subjects
 from dwray.results.comparison import not_the_papers
 from dwray.results.records import Records
 from dwray.results.statistics import Estimate, mean_interval
+from dwray.results.table import Table
 
 Course = Mapping[int, float]
 """A value by epoch, from 1: one training's."""
@@ -51,6 +53,8 @@ class Figure:
     alt_text: str
     """What it shows, for those who do not see it."""
     chart: alt.LayerChart | alt.ConcatChart
+    data: Sequence[Table]
+    """What it draws, to be read."""
 
     @property
     def heading(self) -> str:
@@ -154,6 +158,11 @@ class _Curves:
         return {epoch: each.value for epoch, each in self.measured.items()}
 
     @property
+    def others(self) -> dict[str, Course]:
+        """The lines beside the measured one."""
+        return {NOTEBOOK: self.notebook, **self.unfinished}
+
+    @property
     def measured_name(self) -> str:
         """How the measured line is called."""
         seeds = "one seed" if self.seeds == 1 else f"mean of {self.seeds} seeds"
@@ -194,6 +203,7 @@ def _figure(records: Records, subject: Subject) -> Figure | None:
         caption=" ".join(_caption(records, curves, quantity)),
         alt_text=_alt_text(f"{words} of {contender} on {images}", quantity, curves),
         chart=_chart(quantity, curves),
+        data=course_tables(quantity, curves.measured_name, curves.measured, curves.others),
     )
 
 
@@ -231,7 +241,7 @@ def _caption(records: Records, curves: _Curves, quantity: Quantity) -> list[str]
 
 
 def _alt_text(subject: str, quantity: Quantity, curves: _Curves) -> str:
-    lines = {curves.measured_name: curves.measured_means, NOTEBOOK: curves.notebook, **curves.unfinished}
+    lines = {curves.measured_name: curves.measured_means, **curves.others}
     ends = [
         f"{name}: from {values[min(values)]:.4g} {quantity.unit} (epoch {min(values)}) "
         f"to {values[max(values)]:.4g} {quantity.unit} (epoch {max(values)})"

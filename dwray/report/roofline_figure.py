@@ -2,6 +2,7 @@
 
 import altair as alt
 
+from dwray.report.figure_data import roofline_tables
 from dwray.report.figures import FONT, HEIGHT, WIDTH, Figure
 from dwray.report.panels import configured, network_colour
 from dwray.results.records import Records
@@ -21,9 +22,11 @@ def roofline_figure(records: Records) -> Figure | None:
     left, right = min(*intensities, *ridges) / 4, max(*intensities, *ridges) * 4
     roofs = dict.fromkeys((row["matrix_flops_per_second"], row["copy_bytes_per_second"]) for row in rows)
     corners = [
-        {"roof": number, "intensity": at, "flops": attainable(at, peak, bandwidth)}
+        [
+            {"roof": number, "intensity": at, "flops": attainable(at, peak, bandwidth)}
+            for at in (left, peak / bandwidth, right)
+        ]
         for number, (peak, bandwidth) in enumerate(roofs)
-        for at in (left, peak / bandwidth, right)
     ]
     points = [{"network": row["contender"], "intensity": intensity(row), "flops": reached(row)} for row in rows]
     x = (
@@ -34,7 +37,7 @@ def roofline_figure(records: Records) -> Figure | None:
     )
     y = alt.Y("flops:Q").title("FLOP/s").scale(type="log", nice=True).axis(format=".0e", tickCount=6)
     roof: alt.Chart = (
-        alt.Chart({"values": corners})
+        alt.Chart({"values": [corner for each in corners for corner in each]})
         .mark_line(color=ROOF_COLOUR, strokeWidth=1.5, clip=True)
         .encode(x, y, alt.Detail("roof:N"))
     )
@@ -62,6 +65,7 @@ def roofline_figure(records: Records) -> Figure | None:
         ),
         alt_text="Roofline chart. " + " ".join(said),
         chart=configured(alt.LayerChart(layer=[roof, marks, names], width=WIDTH, height=HEIGHT)),
+        data=roofline_tables(points, corners),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from dwray.report.figure_data import axis_table
 from dwray.report.figures import Figure
 from dwray.report.panels import PANEL_HEIGHT, PANEL_WIDTH, grid, meaning, network_colour
 from dwray.results.records import Records
@@ -58,6 +59,9 @@ def search_figure(records: Records, settings: SearchSettings | None = None) -> F
                 for panel, group in panels.items()
             ]
         ),
+        data=[
+            axis_table(_title(panel), panel[1], known.words_with_unit, _rows(group)) for panel, group in panels.items()
+        ],
     )
 
 
@@ -71,24 +75,11 @@ def _panel(
     panel: Panel, steps: Sequence[Step], contenders: Sequence[str], words: str, ends: tuple[float, float]
 ) -> alt.LayerChart:
     """One axis: a line for each network through its scores, and a mark for each value."""
-    axis_pass, axis = panel
-    values = list(dict.fromkeys(each.value for step in steps for each in step.tried))
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        values.sort()
-    order = {value_text(value): number for number, value in enumerate(values)}
-    rows = [
-        {
-            "network": step.contender,
-            "value": value_text(each.value),
-            "score": ends[0] if each.score is None else each.score,
-            "outcome": FAILED if each.score is None else WON if each is step.winner else TRIED,
-        }
-        for step in steps
-        for each in step.tried
-    ]
-    # In the order of the axis, which a line follows.
-    rows.sort(key=lambda row: order[str(row["value"])])
-    x = alt.X("value:O").sort(list(order)).title(axis).axis(labelAngle=0, labelOverlap=True)
+    _, axis = panel
+    # What gave no score is marked at the lower end.
+    rows = [row | {"score": ends[0] if row["score"] is None else row["score"]} for row in _rows(steps)]
+    order = list(dict.fromkeys(row["value"] for row in rows))
+    x = alt.X("value:O").sort(order).title(axis).axis(labelAngle=0, labelOverlap=True)
     y = alt.Y("score:Q").title(words).scale(domain=list(ends), nice=False, zero=False)
     colour = network_colour(contenders)
     shape = (
@@ -101,5 +92,28 @@ def _panel(
     scored = alt.Chart({"values": [row for row in rows if row["outcome"] != FAILED]})
     line: alt.Chart = scored.mark_line(strokeWidth=1.2, opacity=0.7).encode(x, y, colour)
     marks: alt.Chart = base.mark_point(filled=True, opacity=1).encode(x, y, colour, shape, size=size)
-    title = f"{axis} (pass {axis_pass})" if axis_pass > 1 else axis
-    return alt.LayerChart(layer=[line, marks], width=PANEL_WIDTH, height=PANEL_HEIGHT, title=title)
+    return alt.LayerChart(layer=[line, marks], width=PANEL_WIDTH, height=PANEL_HEIGHT, title=_title(panel))
+
+
+def _title(panel: Panel) -> str:
+    axis_pass, axis = panel
+    return f"{axis} (pass {axis_pass})" if axis_pass > 1 else axis
+
+
+def _rows(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """The values of one axis in its order, which a line follows, and what came of each."""
+    values = list(dict.fromkeys(each.value for step in steps for each in step.tried))
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        values.sort()
+    order = {value: number for number, value in enumerate(values)}
+    return [
+        {
+            "network": step.contender,
+            "value": value_text(each.value),
+            "score": each.score,
+            "outcome": FAILED if each.score is None else WON if each is step.winner else TRIED,
+        }
+        for step, each in sorted(
+            ((step, each) for step in steps for each in step.tried), key=lambda pair: order[pair[1].value]
+        )
+    ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from dwray.report.figure_data import epoch_table, pass_table
 from dwray.report.figures import FONT, HEIGHT, WIDTH, Figure
 from dwray.report.panels import COLOURS, PANEL_HEIGHT, PANEL_WIDTH, configured, grid, meaning, network_colour
 from dwray.results.crossings import INTERPOLATION, Curve, crossings, curves
@@ -64,6 +65,7 @@ def epoch_figure(records: Records) -> Figure | None:
         ),
         alt_text="Stacked bars of an epoch's seconds. " + " ".join(map(_said_of, splits)),
         chart=configured(alt.LayerChart(layer=[bars, labels], width=WIDTH, height=height)),
+        data=[epoch_table(splits)],
     )
 
 
@@ -112,6 +114,7 @@ def test_time_figure(records: Records) -> Figure | None:
             ]
         ),
         chart=grid([_test_time_panel(curve, records.contenders) for curve in shown]),
+        data=[pass_table(curve, records.contenders) for curve in shown],
     )
 
 

@@ -105,7 +105,7 @@ def test_everything_is_drawn_without_a_word_on_the_console_or_a_request(
 ) -> None:
     opened = open_page(size, scheme)
     assert opened.charts() >= 5
-    assert opened.page.locator("main table").count() == 2
+    assert opened.page.locator(".table table").count() == 2
     assert opened.page.evaluate("document.documentElement.scrollWidth") == size[0], "nothing sticks out"
     assert opened.said == []
     assert opened.requests == [file.as_uri()]
@@ -221,14 +221,22 @@ def test_what_is_under_the_pointer_is_told_and_escape_ends_it(open_page: Callabl
     playwright.expect(hint).to_be_hidden()
 
 
-def test_a_figures_rows_are_there_to_read(open_page: Callable[..., Opened]) -> None:
-    opened = open_page()
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_a_figures_data_are_tables_that_say_what_they_are(open_page: Callable[..., Opened], *, script: bool) -> None:
+    opened = open_page(script=script)
     opened.page.locator(f"#{LOSS} summary").click()
-    data = opened.page.locator(f"#{LOSS} .data table")
+    data = opened.page.locator(f"#{LOSS} details table")
     playwright.expect(data.first).to_be_visible()
-    heads = [each.locator("th").all_inner_texts() for each in data.all()]
-    assert ["line", "epoch", "low", "high"] in heads
-    assert ["line", "training", "epoch", "value"] in heads
+    assert data.locator("caption").all_inner_texts() == [
+        "Training loss by epoch: measured, mean of 3 seeds, 95% band",
+        "Training loss by epoch: notebook",
+    ]
+    heads = [each.locator("thead th").all_inner_texts() for each in data.all()]
+    assert heads == [
+        ["epoch", "training loss (nats)", "95% low (nats)", "95% high (nats)"],
+        ["epoch", "training loss (nats)"],
+    ]
+    assert data.first.locator("tbody tr").first.locator("th, td").all_inner_texts()[:2] == ["1", "2.1"]
 
 
 def column(opened: Opened, number: int) -> list[str]:

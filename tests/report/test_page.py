@@ -157,7 +157,8 @@ def test_landmarks_headings_and_tables_are_named_for_those_who_hear_the_page(rea
     headers = read.attributes("th")
     assert {each["scope"] for each in headers} == {"col", "row"}
     regions = [each for each in read.attributes("div") if each.get("class") == "scroll"]
-    assert len(regions) == len(read.attributes("table")) == 2
+    assert len(regions) == len(read.attributes("table"))
+    assert len([each for each in read.attributes("table") if "aria-labelledby" in each]) == 2
     assert all(each["tabindex"] == "0" and each["role"] == "region" and each["aria-label"] for each in regions)
     assert all(each.get("type") == "button" for each in read.attributes("button"))
 
@@ -172,6 +173,11 @@ def test_a_figure_has_a_picture_a_text_and_its_data(read: Read, document: Docume
     charts = [data for data in read.data if "specs" in data]
     assert len(charts) == len(figures)
     assert all(rows for data in charts for rows in data["datasets"].values())
+    titles = [table.title for figure in figures for table in figure.data]
+    assert [text.strip() for text in read.texts("caption")] == titles
+    assert all(figure.data for figure in figures)
+    for figure in figures:
+        assert len({table.title for table in figure.data}) == len(figure.data), "each says what it alone has"
 
 
 def test_a_group_that_goes_on_is_still_said(read: Read) -> None:

@@ -122,27 +122,6 @@
     return [start, end].map((at) => scale.invert(middle + (at - middle) * factor));
   }
 
-  /** The rows of a figure as tables, when they are asked for. */
-  function tabulate(figure) {
-    const target = figure.querySelector(".data");
-    if (target.childElementCount) return;
-    const { datasets } = dataOf(figure);
-    for (const [name, rows] of Object.entries(datasets)) {
-      if (name.startsWith("hit_") || !rows.length) continue;
-      const columns = Object.keys(rows[0]);
-      const scroll = element("div", "", { class: "scroll", role: "region", "aria-label": "Data", tabindex: "0" });
-      const table = scroll.appendChild(element("table"));
-      const head = table.appendChild(element("thead")).appendChild(element("tr"));
-      head.append(...columns.map((column) => element("th", column, { scope: "col" })));
-      const body = table.appendChild(element("tbody"));
-      for (const row of rows) {
-        const line = body.appendChild(element("tr"));
-        line.append(...columns.map((column) => element("td", row[column] ?? "-")));
-      }
-      target.append(scroll);
-    }
-  }
-
   // What is under the pointer, in an element that scripts alone write text into.
   const hintBox = document.body.appendChild(element("div", "", { id: "hint", role: "tooltip" }));
   hintBox.hidden = true;
@@ -181,8 +160,6 @@
   );
   for (const figure of all("figure")) {
     figure.querySelector(".controls").hidden = false;
-    figure.querySelector("summary").textContent = "In words and as data";
-    figure.querySelector("details").addEventListener("toggle", () => tabulate(figure));
     near.observe(figure);
   }
 
