@@ -31,6 +31,9 @@ MOST_CHOICES = 8
 LONG_CELL = 26
 """Characters: a longer cell may be broken into lines."""
 
+LONG_WORD = 32
+"""Characters: a longer word may be broken as well."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -38,7 +41,7 @@ class Cell:
 
     text: str
     look: str
-    """Its class: ``number``, ``long`` or none."""
+    """Its class: ``number``, ``long``, ``broken`` (a long one with a long word) or none."""
     is_repeated: bool = False
     """It says what the cell above says: it is there for those who hear the table, and not to be seen."""
 
@@ -63,7 +66,7 @@ class Sortable:
 
     def data(self) -> dict[str, Any]:
         """As JSON may hold it."""
-        return {"rows": self.rows, "ranks": self.ranks, "page": FIRST_ROWS, "long": LONG_CELL}
+        return {"rows": self.rows, "ranks": self.ranks, "page": FIRST_ROWS, "long": [LONG_CELL, LONG_WORD]}
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,8 @@ def cells(table: Table) -> list[list[Cell]]:
 def _look(column: Column, text: str) -> str:
     if column.is_number:
         return "number"
+    if any(len(word) > LONG_WORD for word in text.split()):
+        return "broken"
     return "long" if len(text) > LONG_CELL else ""
 
 

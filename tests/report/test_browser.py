@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from pages import LISTINGS, example
+from trained import Training, trained_run
 
+from dwray.report.content import document_of
+from dwray.report.documents import read_run
 from dwray.report.html import FIRST_ROWS, page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright", exc_type=ImportError)
@@ -362,6 +365,62 @@ def test_without_a_script_the_page_is_whole(open_page: Callable[..., Opened]) ->
     assert opened.page.locator("#table-trials tbody tr").count() == FIRST_ROWS
     assert opened.page.get_by_text("The first 50 of 5,000 rows.").is_visible()
     assert not opened.page.locator("#table-trials .controls").is_visible()
+
+
+A4 = 703
+"""Pixels between the margins."""
+
+TORN = """
+    [...document.querySelectorAll("tbody td, tbody th")].filter((cell) => !cell.children.length).flatMap((cell) =>
+        [...cell.textContent.matchAll(/\\w+/g)].map((word) => {
+            const range = document.createRange();
+            range.setStart(cell.firstChild, word.index);
+            range.setEnd(cell.firstChild, word.index + word[0].length);
+            return new Set([...range.getClientRects()].map((box) => box.top)).size > 1 ? word[0] : null;
+        }).filter(Boolean))
+"""
+"""The words of tables that are broken; of cells whose text is all their own."""
+
+TOO_WIDE = """
+    [...document.querySelectorAll("main table")].filter((table) => table.checkVisibility())
+        .filter((table) => table.scrollWidth > document.querySelector("main").clientWidth).length
+"""
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a run of both networks, some of whose trainings failed on machines of long names."""
+    folder = tmp_path_factory.mktemp("compared")
+    trainings = [
+        Training(network, seed, [2.0 / epoch for epoch in range(1, 6)], network=network, status=status)
+        for network in ("ConvNet", "DepthwiseConvNet")
+        for seed, status in enumerate(("completed", "completed", "completed", "interrupted"))
+    ]
+    document = document_of(read_run(trained_run(folder, trainings, dataset="cifar10", compare_with="cifar10")))
+    written = folder / "report.html"
+    written.write_text(page(document), encoding="utf-8")
+    return written
+
+
+def test_on_paper_tables_fit_and_no_word_is_broken(open_page: Callable[..., Opened], compared: Path) -> None:
+    opened = open_page((A4, 900))
+    opened.page.goto(compared.as_uri())
+    opened.page.emulate_media(media="print")
+    assert "DepthwiseConvNet" in opened.page.locator("#claims").inner_text()
+    assert opened.page.evaluate(TOO_WIDE) == 0
+    assert opened.page.evaluate(TORN) == []
+
+
+def test_a_table_that_is_wider_than_the_page_shows_that_it_scrolls(
+    open_page: Callable[..., Opened], compared: Path
+) -> None:
+    opened = open_page(PHONE)
+    opened.page.goto(compared.as_uri())
+    assert opened.page.evaluate(TOO_WIDE) > 0
+    shade = opened.page.locator("#claims .scroll").first.evaluate("(box) => getComputedStyle(box).backgroundAttachment")
+    assert shade == "local, local, scroll, scroll"
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+    assert opened.page.evaluate(TORN) == []
 
 
 def test_on_paper_are_the_pictures_and_no_controls(open_page: Callable[..., Opened], tmp_path: Path) -> None:

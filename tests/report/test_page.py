@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pages import EVIL, example, trials
 
 from dwray.report.document import Document, Section
-from dwray.report.html import FIRST_ROWS, MOST_CHOICES, cells, page, ranks, sortable
+from dwray.report.html import FIRST_ROWS, LONG_WORD, MOST_CHOICES, cells, page, ranks, sortable
 from dwray.results.table import Column, Table
 
 AA_TEXT, AA_GRAPHICS = 4.5, 3.0
@@ -260,3 +260,9 @@ def test_colours_have_the_contrast_of_wcag_aa(theme: int) -> None:
 def test_a_page_of_five_thousand_trials_is_small(tmp_path: Path) -> None:
     made = page(example(tmp_path, 5000)).encode()
     assert len(made) < 6 * 2**20
+
+
+def test_only_a_cell_with_a_word_too_long_for_a_column_is_broken_within_words() -> None:
+    texts = ["train", "the seconds of all epochs of a training", f"ValueError: /data/{'x' * LONG_WORD}/7"]
+    table = Table("t", "T", (Column("a", "a", pa.string()),), tuple({"a": text} for text in texts))
+    assert [cell.look for (cell,) in cells(table)] == ["", "long", "broken"]

@@ -169,7 +169,7 @@
 
   /** Sorting, filtering and paging of one table. */
   function explore(part) {
-    const { rows, ranks, page, long } = dataOf(part);
+    const { rows, ranks, page, long: [longCell, longWord] } = dataOf(part);
     const [head, body] = [part.querySelector("thead"), part.querySelector("tbody")];
     const [search, shown] = [part.querySelector(".search"), part.querySelector(".shown")];
     const choices = all("select", part);
@@ -197,7 +197,8 @@
 
     function cell(text, number) {
       const made = element("td", text);
-      made.className = ranks[number] ? "number" : text.length > long ? "long" : "";
+      const isBroken = text.split(/\s+/).some((word) => word.length > longWord);
+      made.className = ranks[number] ? "number" : isBroken ? "broken" : text.length > longCell ? "long" : "";
       return made;
     }
 
