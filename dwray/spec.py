@@ -30,13 +30,56 @@ Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 POSITIVE = Field(gt=0)
 
 
-def sentence(problem: Any) -> str:
-    """One of pydantic's problems in words, with the value that it is about."""
-    given = problem.get("input")
-    if problem["type"] == "missing":
-        return "is missing"
-    text = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return text if isinstance(given, dict | list) else f"{text}, not {given!r}"
+_EITHER = {"int": "a number", "float": "a number", "str": "text", "bool": "true or false"}
+"""The branches of a union, which pydantic names at the end of a problem's place, and what each takes."""
+_WORDS = {
+    "missing": "is missing",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list, such as [a, b]",
+    "tuple_type": "must be a list, such as [a, b]",
+    "dict_type": "must hold keys and values",
+    "model_type": "must hold keys and values",
+    "dataclass_type": "must hold keys and values",
+    "too_short": "needs at least one value",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be above {gt:.10g}",
+    "greater_than_equal": "must be at least {ge:.10g}",
+    "less_than": "must be below {lt:.10g}",
+    "less_than_equal": "must be at most {le:.10g}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must begin with a letter or a digit and go on with these and . _ -",
+    "json_invalid": "is nested too deeply, or holds a character that is none",
+}
+"""Pydantic's kinds of problems; of what it has beside them, its own words are told."""
+
+
+def place(problem: Any) -> list[str]:
+    """The path of the key that one of pydantic's problems is about; empty if it is about all of the file."""
+    cause = problem.get("ctx", {}).get("error")
+    path = [str(part) for part in problem["loc"] if part not in _EITHER]
+    return [*path, cause.field] if isinstance(cause, FieldError) else path
+
+
+def sentence(problem: Any, problems: Iterable[Any]) -> str:
+    """One of pydantic's problems in words, with the value that it is about; ``problems`` are all that there are."""
+    given, context = problem.get("input"), problem.get("ctx", {})
+    cause = context.get("error")
+    if isinstance(cause, FieldError):
+        return cause.problem
+    if problem["loc"] and problem["loc"][-1] in _EITHER:
+        branches = [each["loc"][-1] for each in problems if each["loc"][:-1] == problem["loc"][:-1]]
+        text = "must be " + ", ".join(dict.fromkeys(words for branch, words in _EITHER.items() if branch in branches))
+    elif problem["type"] in _WORDS:
+        text = _WORDS[problem["type"]].format_map(context)
+    else:
+        text = str(cause or problem["msg"])
+    if problem["type"] in ("missing", "json_invalid") or isinstance(given, dict | list):
+        return text
+    return f"{text}, not {repr(given) if isinstance(given, str) else in_yaml(given)}"
 
 
 class _Section(BaseModel):
@@ -160,6 +203,8 @@ class SweepSpec(_Section):
     @field_validator("networks", mode="before", json_schema_input_type=Contenders)
     @classmethod
     def _names_to_mapping(cls, value: object) -> object:
+        if value in ([], {}):
+            raise ValueError("needs at least one network, such as [ConvNet]")
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
             twice = {name for name in value if value.count(name) > 1}
             if twice:
@@ -167,7 +212,7 @@ class SweepSpec(_Section):
             return {name: {} for name in value}
         if isinstance(value, dict):
             return {name: {} if settings is None else settings for name, settings in value.items()}
-        return value
+        raise ValueError("must be a list of networks' names, or a mapping of them to settings of their own")
 
     @field_validator("protocol", mode="before", json_schema_input_type=Literal["corrected", "paper"] | ProtocolConfig)
     @classmethod
@@ -254,11 +299,8 @@ class SweepSpec(_Section):
         except FieldError as error:
             raise FieldError(f"{section}.{error.field}", error.problem) from error
         except ValidationError as error:
-            first = error.errors()[0]
-            cause = first.get("ctx", {}).get("error")
-            if isinstance(cause, FieldError):
-                raise FieldError(f"{section}.{cause.field}", cause.problem) from error
-            raise FieldError(f"{section}.{first['loc'][-1]}", sentence(first)) from error
+            problems = error.errors()
+            raise FieldError(".".join([section, *place(problems[0])[1:]]), sentence(problems[0], problems)) from error
 
     @property
     def protocols(self) -> list[ProtocolConfig]:

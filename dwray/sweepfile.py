@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dwray.core.config import SEEDS, FieldError
+from dwray.core.config import SEEDS
 from dwray.errors import SpecError, near
 from dwray.paths import sweep_folders
-from dwray.spec import NetworkSpec, SweepSpec, sentence
+from dwray.spec import NetworkSpec, SweepSpec, place, sentence
 
 MOST_VALUES = 10_000
 """Of a sweep file; those that come with dwray have a hundred."""
@@ -34,8 +34,10 @@ def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | Non
     path = find(name_or_path)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error})") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: cannot be read as UTF-8; a sweep file is text (YAML)") from error
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
     values = _parse(text, str(path))
     values.setdefault("name", path.stem)
     for override in overrides:
@@ -56,7 +58,7 @@ def find(name_or_path: str) -> Path:
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         if path.is_file():
             return path
-        raise SpecError(f"{path}: there is no such sweep file")
+        raise SpecError(f"{path}: there is no such sweep file; check the path, or give the name of a sweep")
     folders = sweep_folders()
     for folder in folders:
         if (folder / f"{path.name}.yaml").is_file():
@@ -138,7 +140,10 @@ def _load_yaml(text: str, where: str) -> Any:
     except RecursionError as error:
         raise SpecError(f"{where}: not valid YAML: it is nested too deeply") from error
     except (ValueError, OverflowError) as error:  # an escape in a string that is no character
-        raise SpecError(f"{where}: not valid YAML: {error}") from error
+        raise SpecError(f"{where}: not valid YAML: an escape (\\U...) is no character") from error
+    except yaml.reader.ReaderError as error:
+        found, number = f"the character U+{error.character:04X}", text.count("\n", 0, error.position) + 1
+        raise SpecError(f"{where}, line {number}: not valid YAML: {found} cannot be in it") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -190,23 +195,15 @@ def _explain(error: ValidationError) -> str:
         problems,
         key=lambda problem: problem["type"] not in ("extra_forbidden", "unexpected_keyword_argument"),
     )
-    path = [str(part) for part in first["loc"] if not _is_union_branch(part)] or ["the file"]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, FieldError):
-        text = ".".join([*path, cause.field]) + f": {cause.problem}"
-    elif first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        text = f"{'.'.join(path)}: unknown key{near(path[-1], _siblings(path))}"
-    elif len(path) < len(first["loc"]):
-        text = f"{'.'.join(path)}: must be a number, a string, true or false, not {first['input']!r}"
+    path = place(first)
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        text = f"unknown key{near(path[-1], _siblings(path))}"
     else:
-        text = f"{'.'.join(path)}: {sentence(first)}"
-    more = len({tuple(str(part) for part in problem["loc"] if not _is_union_branch(part)) for problem in problems}) - 1
-    return text + (f" (and {more} more problem{'s' if more > 1 else ''})" if more else "")
-
-
-def _is_union_branch(part: int | str) -> bool:
-    """Pydantic names the branch of a union (``bool``, ``float``) as if it were a key."""
-    return part in ("bool", "int", "float", "str")
+        text = sentence(first, problems)
+    more = len({tuple(place(problem)) for problem in problems}) - 1
+    return f"{'.'.join(path) or 'the file'}: {text}" + (
+        f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
+    )
 
 
 def _siblings(path: Sequence[str]) -> list[str]:

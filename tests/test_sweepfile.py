@@ -54,17 +54,17 @@ def test_sweeps_are_found_from_any_folder_and_a_folder_of_ones_own_comes_first(
         ("search.axes.initial_lr=[0.1,0.1]", "search.axes.initial_lr: gives a value twice"),
         (
             "search.axes.initial_lr=[[1]]",
-            "search.axes.initial_lr.0: must be a number, a string, true or false, not [1]",
+            "search.axes.initial_lr.0: must be a number, text, true or false",
         ),
-        ("search.axes.batch_size=[32,x]", "search.axes.batch_size: should be a valid integer"),
+        ("search.axes.batch_size=[32,x]", "search.axes.batch_size: must be a whole number"),
         ("search.axes.flip=[true,true]", "search.axes.flip: gives a value twice: [true, true]"),
         ("search.axes.epochs=[1,2]", "search.axes.epochs: is no axis: set search.epochs instead"),
         (
             "search.metric=loss",
-            "search.metric: should be 'validation_accuracy_percent' or 'validation_loss', not 'loss'",
+            "search.metric: must be 'validation_accuracy_percent' or 'validation_loss', not 'loss'",
         ),
         ("training.initial_lr=-1", "training.initial_lr: must be above 0, not -1"),
-        ("training.epochs=many", "training.epochs: should be a valid integer"),
+        ("training.epochs=many", "training.epochs: must be a whole number"),
         ("training.momentum=0", "training.nesterov: needs a momentum above 0"),
         ("training.batch_size=1", "training.batch_size: must be at least 2, not 1"),
         ("training.precision=half", "training.precision: knows auto, float32, tf32, bfloat16, not 'half'"),
@@ -78,19 +78,34 @@ def test_sweeps_are_found_from_any_folder_and_a_folder_of_ones_own_comes_first(
         ("timing.batch_sizes=[0]", "timing.batch_sizes: must be at least 1, not 0"),
         ("timing.sets=[training]", "timing.sets: knows train, validation and test, not 'training'"),
         ("networks=[ConvNet,ConvNet]", "networks: names ConvNet twice"),
-        ("networks=[]", "networks: "),
+        ("networks=[]", "networks: needs at least one network, such as [ConvNet]"),
+        ("networks={}", "networks: needs at least one network, such as [ConvNet]"),
+        ("networks=ConvNet", "networks: must be a list of networks' names, or a mapping of them to settings"),
+        ("networks.ConvNet=3", "networks.ConvNet: must hold keys and values, not 3"),
+        (
+            "networks.ConvNet.training.compile=3",
+            "networks.ConvNet.training.compile: must be text, true or false, not 3",
+        ),
+        ("name=../../x", "name: must begin with a letter or a digit and go on with these and . _ -, not '../../x'"),
+        ("name=3", "name: must be text, not 3"),
+        ("data=3", "data: must hold keys and values, not 3"),
+        ("seeds=3", "seeds: must be a list, such as [a, b], not 3"),
+        ("seeds=[]", "seeds: needs at least one value"),
+        ("timing.passes=null", "timing.passes: must be a whole number, not null"),
+        ("resources.retries=-1", "resources.retries: must be at least 0, not -1"),
+        ("target_accuracy_percent=100", "target_accuracy_percent: must be below 100, not 100"),
         ("seeds=[1,1]", "seeds: gives a seed twice"),
-        ("seeds=[4294967296]", "seeds.0: should be less than 4294967296"),
+        ("seeds=[4294967296]", "seeds.0: must be below 4294967296"),
         ("search.seed=1", "search.seed: must be none of seeds, which have 1"),
-        ("search.axes.flip=[0,1]", "search.axes.flip: should be a valid boolean, not 0"),
-        ("search.axes.batch_size=[1.0e2]", "search.axes.batch_size: should be a valid integer, not 100.0"),
-        ("search.axes.initial_lr=['0.1']", "search.axes.initial_lr: should be a valid number, not '0.1'"),
-        ("training.weight_decay=true", "training.weight_decay: should be a valid number, not True"),
-        ("training.epochs='3'", "training.epochs: should be a valid integer, not '3'"),
-        ("width=.inf", "width: should be a finite number"),
+        ("search.axes.flip=[0,1]", "search.axes.flip: must be true or false, not 0"),
+        ("search.axes.batch_size=[1.0e2]", "search.axes.batch_size: must be a whole number, not 100.0"),
+        ("search.axes.initial_lr=['0.1']", "search.axes.initial_lr: must be a number, not '0.1'"),
+        ("training.weight_decay=true", "training.weight_decay: must be a number, not true"),
+        ("training.epochs='3'", "training.epochs: must be a whole number, not '3'"),
+        ("width=.inf", "width: must be a finite number"),
         ("networks.ConvNet.training={momentum: 0}", "networks.ConvNet.training.nesterov: needs a momentum above 0"),
-        ("width=0", "width: should be greater than 0, not 0"),
-        ("width=wide", "width: should be a valid number"),
+        ("width=0", "width: must be above 0, not 0"),
+        ("width=wide", "width: must be a number"),
         ("data={", "not valid YAML"),
         ("width", "must be KEY=VALUE"),
         ("width.x=1", "width is a value, not a section"),
@@ -100,8 +115,11 @@ def test_sweeps_are_found_from_any_folder_and_a_folder_of_ones_own_comes_first(
 def test_what_is_wrong_is_one_line_with_the_keys_path(override: str, said: str) -> None:
     with pytest.raises(SpecError) as caught:
         resolve("digits", [override])
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
+    problem = str(caught.value).rpartition("digits.yaml: ")[2]
+    assert said in problem
+    if ": " in said:
+        assert problem.startswith(said), "nothing stands before the key"
+    assert "\n" not in problem
     assert caught.value.exit_code == 2
 
 
@@ -113,6 +131,9 @@ def test_what_is_wrong_is_one_line_with_the_keys_path(override: str, said: str) 
         ("width: 1", "networks: is missing"),
         ("networks: [ConvNet]\nwidth: 1\nwidth: 2", "line 3: not valid YAML: the key 'width' is given twice"),
         ("networks: [ConvNet\n", "not valid YAML"),
+        ("networks: [ConvNet]\nname: a\0b", "line 2: not valid YAML: the character U+0000 cannot be in it"),
+        ('networks: [ConvNet]\nname: "\\UFFFFFFFF"', "not valid YAML: an escape (\\U...) is no character"),
+        ("networks: " + "[" * 300 + "]" * 300, "the file: is nested too deeply"),
         ("[a]: 1", "the key ['a'] is no name"),
         ("networks: [ConvNet]\ndata: {image_size: 7}", "data.image_size: must be at least 8, not 7"),
         ("networks: [ConvNet]\ntrainig: {epochs: 1}", "trainig: unknown key; did you mean 'training'?"),
@@ -137,7 +158,7 @@ def test_a_name_that_does_not_exist_is_told_with_the_near_one(tmp_path: Path) ->
     with pytest.raises(SpecError, match=r"nowhere.yaml: there is no such sweep file"):
         resolve(str(tmp_path / "nowhere.yaml"))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match="cannot be read"):
+    with pytest.raises(SpecError, match=r"cannot be read as UTF-8; a sweep file is text"):
         resolve(str(tmp_path / "binary.yaml"))
 
 
