@@ -41,7 +41,9 @@ class RunError(UserError):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of what an error says; its class if it says nothing."""
+    """The first line of what an error says; its class if it says nothing, and of the system's no number."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename is not None else "")
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dwray
-from dwray.errors import RunError
+from dwray.errors import RunError, one_line
 
 STATES = "states"
 """The folder of a run's saved states, here and in storage."""
@@ -34,18 +34,18 @@ class RunPaths:
 
     @classmethod
     def create(cls, runs_dir: Path, sweep: str) -> "RunPaths":
-        """Make the folder of a new run; its id is the UTC time, with a number behind it if that is taken."""
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        (runs_dir / sweep).mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
-            folder = (runs_dir / sweep / (stamp if number == 1 else f"{stamp}-{number}")).absolute()
-            try:
-                folder.mkdir()
-            except FileExistsError:  # another run began in the same second
-                number += 1
-            else:
-                return cls(folder)
+        """Make the folder of a new run; its id is the UTC time, with a number behind it if that is taken.
+
+        Raises:
+            RunError: The folder of all runs cannot be written.
+        """
+        try:
+            (runs_dir / sweep).mkdir(parents=True, exist_ok=True)
+            return cls(_new_folder((runs_dir / sweep).absolute()))
+        except OSError as error:
+            raise RunError(
+                f"{runs_dir}: no run can be kept there ({one_line(error)}); mend its rights, or name another folder"
+            ) from error
 
     @classmethod
     def find(cls, run: str, runs_dir: Path) -> "RunPaths":
@@ -165,3 +165,17 @@ class RunPaths:
     def latex(self) -> Path:
         """The report as LaTeX."""
         return self.folder / "report.tex"
+
+
+def _new_folder(parent: Path) -> Path:
+    """Make a folder that is named after the time."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    folder, number = parent / stamp, 1
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another run began in the same second
+            number += 1
+            folder = parent / f"{stamp}-{number}"
+        else:
+            return folder

@@ -17,6 +17,7 @@ from dwray.results.answer import answer
 from dwray.results.kept import find_run
 from dwray.results.one_device import devices
 from dwray.results.records import Records, RunTables
+from dwray.results.store import COPY_AGAIN
 from dwray.results.tables import make_tables
 
 if TYPE_CHECKING:
@@ -127,7 +128,9 @@ class Run:
         from dwray.sweepfile import resolve
 
         if not self.paths.sweep.is_file():
-            raise RunError(f"{self.paths.sweep}: there is no such file, which says what the run was to do")
+            raise RunError(
+                f"{self.paths.sweep}: there is no such file, which says what the run was to do; {COPY_AGAIN}"
+            )
         return resolve(str(self.paths.sweep))
 
     @cached_property
@@ -145,10 +148,12 @@ class Run:
         path = self.paths.environment
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path}: cannot be read ({one_line(error)})") from error
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read ({one_line(error)}); {COPY_AGAIN}") from error
+        except ValueError:  # it is no JSON, or no text
+            found = None
         if not isinstance(found, dict):
-            raise RunError(f"{path}: is no JSON object")
+            raise RunError(f"{path}: cannot be read as a JSON object; {COPY_AGAIN}")
         return found
 
     def table(self, name: str) -> pa.Table:

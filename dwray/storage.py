@@ -98,7 +98,9 @@ class _ObjectStore:
         try:
             self._system, root = FileSystem.from_uri(location)
         except ArrowInvalid as error:
-            raise RunError(f"{location}: is no location of a store ({one_line(error)})") from error
+            raise RunError(
+                f"{location}: is no location of a store ({one_line(error)}); it is s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
+            ) from error
         self._root = root.rstrip("/")
 
     def read(self, name: str) -> bytes:

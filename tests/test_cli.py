@@ -110,7 +110,12 @@ def test_the_plan_is_printed_and_a_dry_run_starts_nothing(here: Here, tmp_path: 
         (["plan", "digits", "--seed", "4294967296"], 2, "4294967296 is not in the range 0<=x<=4294967295"),
         (["status"], 2, "Missing argument"),
         (["report", "nowhere"], 1, "nowhere: neither the folder of a run"),
-        (["sweep", "digits", "--runs-dir", "/proc/nowhere"], 1, "dwray: [Errno 2] No such file or directory: '/proc"),
+        (
+            ["sweep", "digits", "--runs-dir", "/proc/nowhere"],
+            1,
+            "/proc/nowhere: no run can be kept there (No such file",
+        ),
+        (["sweep", "digits", "--storage", "/proc/nowhere"], 1, "; mend its rights, or name another folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_a_documented_code(
@@ -122,6 +127,13 @@ def test_wrong_usage_is_one_line_and_a_documented_code(
     assert error.startswith("dwray: ")
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
+
+
+def test_what_the_system_refuses_is_told_with_what_to_check(here: Here, tmp_path: Path) -> None:
+    run = str(make_run(tmp_path / "runs").folder)
+    code, _, error = here("report", run, "--format", "html", "--output", "/proc/nowhere/report.html")
+    assert code == 1
+    assert error == "dwray: No such file or directory: /proc/nowhere; check the path, its rights and the space\n"
 
 
 def test_the_command_alone_says_what_it_can_do(here: Here) -> None:

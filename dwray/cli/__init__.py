@@ -20,7 +20,7 @@ from dwray.cli.show import show
 from dwray.cli.status import status
 from dwray.cli.sweep import resume, sweep
 from dwray.cli.time import time_
-from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError
+from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, one_line
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -62,7 +62,7 @@ def main() -> NoReturn:
         click.echo(f"dwray: {error}", err=True)
         code = error.exit_code
     except OSError as error:  # a folder that cannot be written, a disk that is full: the error names the file
-        click.echo(f"dwray: {error}", err=True)
+        click.echo(f"dwray: {UserError(one_line(error))}; check the path, its rights and the space", err=True)
         code = EXIT_FAILED
     sys.exit(code if isinstance(code, int) else 0)
 

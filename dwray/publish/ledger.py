@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dwray.errors import RunError
+from dwray.errors import RunError, one_line
 from dwray.results.store import write_json
 
 OFFLINE, TOLD, SENT, FAILED = "offline", "told", "sent", "failed"
@@ -56,8 +56,12 @@ class Ledger:
             found = json.loads(path.read_text())
             runs = {key: Entry(**entry) for key, entry in found.pop("runs").items()}
             return cls(**found, runs=runs)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{path}: cannot be read ({error}); delete it, and publish again") from error
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read ({one_line(error)}); mend its rights") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"{path}: cannot be read as what W&B has of the run; delete it, and publish again"
+            ) from error
 
     def write(self, path: Path) -> None:
         """Replace the file."""

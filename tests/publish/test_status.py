@@ -59,9 +59,9 @@ def test_a_damaged_ledger_and_a_missing_run_are_told_in_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = make_run(tmp_path)
-    for content in ("{", "[]", '{"runs": {"a": {"name": "A"}}}', '{"runs": {}, "unknown": 1}'):
+    for content in ("{", "[]", '{"runs": 3}', '{"runs": {"a": {"name": "A"}}}', '{"runs": {}, "unknown": 1}'):
         paths.wandb.write_text(content)
-        with pytest.raises(RunError, match="cannot be read"):
+        with pytest.raises(RunError, match="cannot be read as what W&B has of the run; delete it"):
             Ledger.read(paths.wandb)
     code, out, error = in_process("status", str(paths.folder), capsys=capsys)
     assert (code, out, error.count("\n")) == (1, "", 1)
