@@ -1,10 +1,12 @@
 """``import dwray``: what it gives, that it is light and typed, and that every example in it and in its guide runs."""
 
 import ast
+import dataclasses
 import doctest
 import functools
 import importlib
 import inspect
+import pydoc
 import re
 import shutil
 import subprocess
@@ -33,8 +35,8 @@ from dwray.sweepfile import resolve
 
 ROOT = Path(dwray.__file__).parent.parent
 GUIDE = ROOT / "docs" / "python.md"
-SETTINGS = {"DATASETS", "NETWORKS", "PROTOCOLS", "DataConfig", "TrainingConfig"}
-"""Registries and settings: their examples are in the guide."""
+REGISTRIES = ("DATASETS", "NETWORKS", "PROTOCOLS")
+SETTINGS = ("DataConfig", "TrainingConfig")
 DOCUMENTED = sorted({dwray._MODULES[name] for name in dwray.__all__} | {"dwray.search.linear"})
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -125,9 +127,13 @@ def test_a_users_script_is_type_checked(tmp_path: Path, pytestconfig: pytest.Con
 
 
 def examples(name: str) -> Iterator[doctest.DocTest]:
-    """Those of a module, and of cached properties, which doctest passes over."""
+    """Those of a module, and of registries and cached properties, which doctest passes over."""
     module = importlib.import_module(name)
     yield from doctest.DocTestFinder().find(module)
+    for registry in REGISTRIES:
+        if dwray._MODULES[registry] == name:
+            text = getattr(module, registry).__doc__
+            yield doctest.DocTestParser().get_doctest(text, vars(module), f"{name}.{registry}", None, None)
     for kind in vars(module).values():
         if isinstance(kind, type) and kind.__module__ == name:
             for member, value in vars(kind).items():
@@ -142,17 +148,37 @@ def test_the_examples_of_cached_properties_are_found() -> None:
     assert found["dwray.run.load_run"] > 2
 
 
-@pytest.mark.parametrize("name", sorted(set(dwray.__all__) - SETTINGS))
+@pytest.mark.parametrize("name", sorted(dwray.__all__))
 def test_every_name_has_a_docstring_with_an_example(name: str) -> None:
     value = getattr(dwray, name)
     text = inspect.getdoc(value) or ""
     assert "Example:" in text
     assert f"dwray.{name}" in text or isinstance(value, type), "an example shows the name as a user writes it"
-    if not isinstance(value, type):
+    if callable(value) and not isinstance(value, type):
         taken = set(inspect.signature(value).parameters)
         described = set(re.findall(r"^    (\w+): ", text.partition("Args:")[2], flags=re.M))
         assert taken <= described
         assert "Returns:" in text or "Yields:" in text
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_settings_docstring_has_every_field_and_its_default(name: str) -> None:
+    args = (inspect.getdoc(getattr(dwray, name)) or "").partition("Args:")[2].partition("Raises:")[0]
+    described = re.split(r"^    (\w+): ", args, flags=re.M)
+    said = dict(zip(described[1::2], described[2::2], strict=True))
+    fields = dataclasses.fields(getattr(dwray, name))
+    assert [field.name for field in fields] == list(said)
+    for field in fields:
+        assert re.search(rf"by default\s+`*{re.escape(str(field.default))}`*\b", said[field.name]), field.name
+
+
+@pytest.mark.parametrize("name", REGISTRIES)
+def test_help_of_a_registry_tells_what_is_in_it(name: str) -> None:
+    registry = getattr(dwray, name)
+    said = pydoc.render_doc(registry, renderer=pydoc.plaintext)
+    assert inspect.getdoc(registry).splitlines()[0] in said
+    assert all(entry in said for entry in registry)
+    assert "setdefault" not in said, "what a dict can do is none of its help"
 
 
 @pytest.mark.parametrize("module", DOCUMENTED)
@@ -170,7 +196,7 @@ def snippets() -> list[str]:
 
 def test_the_guide_shows_every_registry_and_setting() -> None:
     text = GUIDE.read_text()
-    assert [name for name in SETTINGS if f"dwray.{name}" not in text] == []
+    assert [name for name in REGISTRIES + SETTINGS if f"dwray.{name}" not in text] == []
 
 
 @pytest.mark.slow

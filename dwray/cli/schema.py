@@ -60,14 +60,14 @@ def sweep_schema() -> Schema:
 
 
 def _tidy(part: Any) -> Any:
-    """Without pydantic's titles, which repeat the keys; each description on one line, its code marked as Markdown's."""
+    """Without pydantic's titles, which repeat the keys; a description's first paragraph on one line, as Markdown."""
     if isinstance(part, list):
         return [_tidy(each) for each in part]
     if not isinstance(part, dict):
         return part
     tidy = {key: _tidy(value) for key, value in part.items() if key != "title" or not isinstance(value, str)}
     if isinstance(tidy.get("description"), str):
-        tidy["description"] = " ".join(tidy["description"].replace("``", "`").split())
+        tidy["description"] = " ".join(tidy["description"].partition("\n\n")[0].replace("``", "`").split())
     return tidy
 
 

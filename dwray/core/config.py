@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
+from dwray.core.registry import Registry
+
 PYDANTIC_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 """What pydantic, if it is there, is told: an unknown key is an error, and a docstring describes its field."""
 
@@ -44,7 +46,42 @@ def _require_at_least(lowest: int, **fields: int | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images, and how they are split."""
+    """Which images, and how they are split.
+
+    The section ``data`` of a sweep file, with the same names and defaults.
+
+    Args:
+        source: Key of ``DATASETS``; by default ``digits``, which needs no download.
+        root: Folder of the data (parquet, image_folder), or where downloads are kept (CIFAR); by default None, for
+            CIFAR ``~/.cache/dwray``.
+        mirror: Base URL of CIFAR's archive, instead of its home page; by default None.
+        image_column: Parquet's column of encoded images; by default None, the only one of its type.
+        label_column: Parquet's column of labels; by default None, the only one that its metadata call a ClassLabel.
+        image_size: Pixels a side, at least 8, that images are resized to (parquet, image_folder) or made with
+            (synthetic); by default None, as they are.
+        classes: Number of classes of synthetic data, at least 2; by default None.
+        max_train_images: Number of training images that are kept, stratified by class and seeded; by default None, all.
+        max_test_images: The same of the test images; by default None.
+        validation_fraction: Share of the training images that are held out for validation, between 0 and 1; by default
+            0.1.
+        split_seed: Seed of the subset and of the validation split, 0 to 4294967295; by default 0.
+
+    Raises:
+        FieldError: A value is out of its range.
+
+    Source: section 4.1 of the paper (CIFAR-10 and CIFAR-100). Its notebooks hold nothing out (``tune_on_test_set``).
+
+    Example:
+        >>> import dwray
+        >>> config = dwray.DataConfig(source="digits", max_train_images=200)
+        >>> splits = dwray.load_splits(config)
+        >>> len(splits.train) + len(splits.validation)
+        200
+        >>> dwray.DataConfig(validation_fraction=2)
+        Traceback (most recent call last):
+        ...
+        dwray.core.config.FieldError: validation_fraction: must lie between 0 and 1, not 2
+    """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = PYDANTIC_CONFIG
 
@@ -105,7 +142,42 @@ PLAIN_MODE = "float32-eager"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One training: SGD with Nesterov momentum, ``lr = initial_lr * lr_decay ** epoch`` (epoch from 0)."""
+    """One training: SGD with Nesterov momentum, ``lr = initial_lr * lr_decay ** epoch`` (epoch from 0).
+
+    The section ``training`` of a sweep file, with the same names and defaults.
+
+    Args:
+        epochs: Passes over the training images; by default 10.
+        batch_size: Images per step, at least 2; by default 256.
+        initial_lr: Learning rate of the first epoch, above 0; by default 0.0125.
+        lr_decay: Factor on the learning rate after each epoch, above 0 and at most 1; by default 0.95.
+        weight_decay: L2 coefficient on every parameter, at least 0; by default 0.0.
+        momentum: Momentum of SGD, at least 0 and below 1; by default 0.9.
+        nesterov: Whether it is Nesterov's form of momentum; by default True.
+        crop_padding: Black pixels a side around the image that random crops are taken from; by default 0, no crops.
+        flip: Whether half of the images are mirrored left to right; by default False.
+        precision: ``float32``, ``tf32`` or ``bfloat16`` (autocast); by default ``auto``, bfloat16 on a GPU that
+            computes in it and else float32.
+        memory_format: ``channels_last`` or ``contiguous``; by default ``auto``, channels_last.
+        compile: Whether torch.compile is used; by default ``auto``, on a GPU if the training is long enough to earn
+            its cost back.
+
+    Raises:
+        FieldError: A value is out of its range.
+
+    Source: section 4.1 of the paper (stochastic gradient descent with weight decay and learning rate decay); its
+    notebooks for the momentum.
+
+    Example:
+        >>> import dwray
+        >>> config = dwray.TrainingConfig(epochs=3, batch_size=64, initial_lr=0.05, lr_decay=0.5)
+        >>> [config.initial_lr * config.lr_decay**epoch for epoch in range(config.epochs)]
+        [0.05, 0.025, 0.0125]
+        >>> dwray.TrainingConfig(lr_decay=2)
+        Traceback (most recent call last):
+        ...
+        dwray.core.config.FieldError: lr_decay: must be above 0 and at most 1, not 2
+    """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = PYDANTIC_CONFIG
 
@@ -240,19 +312,35 @@ SWITCHES = tuple(field.name for field in fields(ProtocolConfig) if field.name !=
 TRAINING_SWITCHES = SWITCHES[:5]
 """Those that change a training or what is written down of it; the others change the test alone."""
 
-PROTOCOLS: Mapping[str, ProtocolConfig] = {
-    "corrected": ProtocolConfig(),
-    "paper": ProtocolConfig(
-        base="paper",
-        momentum_reset_each_epoch=True,
-        tune_on_test_set=True,
-        normalisation="imagenet",
-        notebook_loader=True,
-        validation_loss_over_batches_minus_one=True,
-        batch_statistics_at_test=True,
-        loader_in_test_time=True,
-    ),
-}
+PROTOCOLS: Registry[ProtocolConfig] = Registry(
+    """How the experiment can be done, by the names that a sweep file's ``protocol`` and ``fit`` know.
+
+    ``paper`` is what the notebooks that the paper cites really did, with every switch on that they call for;
+    ``corrected`` has each flaw mended. ``turn`` gives either with a switch at its other value.
+
+    Example:
+        >>> import dwray
+        >>> list(dwray.PROTOCOLS)
+        ['corrected', 'paper']
+        >>> dwray.PROTOCOLS["paper"].tune_on_test_set
+        True
+        >>> print(dwray.PROTOCOLS["corrected"].turn("tune_on_test_set"))
+        corrected with tune_on_test_set: true
+    """,
+    {
+        "corrected": ProtocolConfig(),
+        "paper": ProtocolConfig(
+            base="paper",
+            momentum_reset_each_epoch=True,
+            tune_on_test_set=True,
+            normalisation="imagenet",
+            notebook_loader=True,
+            validation_loss_over_batches_minus_one=True,
+            batch_statistics_at_test=True,
+            loader_in_test_time=True,
+        ),
+    },
+)
 """``paper``: what the notebooks that the paper cites really did; ``corrected``: each flaw mended."""
 
 

@@ -22,6 +22,7 @@ from dwray.core.data_images import (
     choose_rows,
     hold_out,
 )
+from dwray.core.registry import Registry
 from dwray.core.sources import load_digits, load_image_folder, load_synthetic
 from dwray.core.sources_cifar import CifarArchive
 from dwray.core.sources_parquet import load_parquet
@@ -51,35 +52,49 @@ class Source:
     options: frozenset[str] = frozenset()
 
 
-DATASETS: dict[str, Source] = {
-    "cifar10": Source(
-        "CIFAR-10: 50,000 + 10,000 colour photographs of 10 classes, 32x32 (170 MB download)",
-        CifarArchive("CIFAR10").load,
-    ),
-    "cifar100": Source(
-        "CIFAR-100: 50,000 + 10,000 colour photographs of 100 classes, 32x32 (169 MB download)",
-        CifarArchive("CIFAR100").load,
-    ),
-    "parquet": Source(
-        "A folder of Parquet files in Hugging Face's layout (train-*.parquet, test-*.parquet)",
-        load_parquet,
-        frozenset({"image_column", "label_column", "image_size"}),
-    ),
-    "image_folder": Source(
-        "A folder of images: train/<class>/* and test/<class>/*",
-        load_image_folder,
-        frozenset({"image_size"}),
-    ),
-    "digits": Source(
-        "scikit-learn's 1,797 scanned digits, 8x8 grey: no download",
-        load_digits,
-    ),
-    "synthetic": Source(
-        "Random images of any size and number, for timing only: no download",
-        load_synthetic,
-        frozenset({"image_size", "classes"}),
-    ),
-}
+DATASETS: Registry[Source] = Registry(
+    """Every source of images that a sweep file's ``data.source`` and ``DataConfig`` can name: name to ``Source``.
+
+    ``DATASETS[name].description`` is one line, ``options`` are the settings of ``DataConfig`` that it alone uses. To
+    load the images, take ``load_splits``: it checks all of them.
+
+    Example:
+        >>> import dwray
+        >>> list(dwray.DATASETS)
+        ['cifar10', 'cifar100', 'parquet', 'image_folder', 'digits', 'synthetic']
+        >>> dwray.DATASETS["digits"].description
+        "scikit-learn's 1,797 scanned digits, 8x8 grey: no download"
+    """,
+    {
+        "cifar10": Source(
+            "CIFAR-10: 50,000 + 10,000 colour photographs of 10 classes, 32x32 (170 MB download)",
+            CifarArchive("CIFAR10").load,
+        ),
+        "cifar100": Source(
+            "CIFAR-100: 50,000 + 10,000 colour photographs of 100 classes, 32x32 (169 MB download)",
+            CifarArchive("CIFAR100").load,
+        ),
+        "parquet": Source(
+            "A folder of Parquet files in Hugging Face's layout (train-*.parquet, test-*.parquet)",
+            load_parquet,
+            frozenset({"image_column", "label_column", "image_size"}),
+        ),
+        "image_folder": Source(
+            "A folder of images: train/<class>/* and test/<class>/*",
+            load_image_folder,
+            frozenset({"image_size"}),
+        ),
+        "digits": Source(
+            "scikit-learn's 1,797 scanned digits, 8x8 grey: no download",
+            load_digits,
+        ),
+        "synthetic": Source(
+            "Random images of any size and number, for timing only: no download",
+            load_synthetic,
+            frozenset({"image_size", "classes"}),
+        ),
+    },
+)
 """Every source of images by its name in a sweep file; a new one is one entry."""
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dwray.core.registry import Registry
+
 STEM_CHANNELS = 32
 STAGES: tuple[tuple[int, int], ...] = (
     (64, 1),
@@ -142,15 +144,32 @@ def _mobilenet_like(block: Block) -> Callable[..., nn.Module]:
     return make
 
 
-NETWORKS: dict[str, Network] = {
-    "ConvNet": Network(
-        _mobilenet_like(ordinary_block), "MobileNet's shape with ordinary 3x3 convolutions (paper, figure 2)"
-    ),
-    "DepthwiseConvNet": Network(
-        _mobilenet_like(depthwise_separable_block),
-        "MobileNet's shape with depthwise separable convolutions (paper, figure 3)",
-    ),
-}
+NETWORKS: Registry[Network] = Registry(
+    """Every network that a sweep file, ``build`` and ``complexity`` can name: name to ``Network``.
+
+    ``NETWORKS[name].description`` is one line, and ``NETWORKS[name].make(classes=, width=, channels=)`` returns the
+    module, for images (N, channels, H, W) of at least 8 pixels a side. A new entry is known in this process; for sweeps
+    it belongs in ``dwray/core/networks.py``.
+
+    Source: figures 2 and 3 of the paper.
+
+    Example:
+        >>> import dwray
+        >>> list(dwray.NETWORKS)
+        ['ConvNet', 'DepthwiseConvNet']
+        >>> dwray.NETWORKS["ConvNet"].description
+        "MobileNet's shape with ordinary 3x3 convolutions (paper, figure 2)"
+    """,
+    {
+        "ConvNet": Network(
+            _mobilenet_like(ordinary_block), "MobileNet's shape with ordinary 3x3 convolutions (paper, figure 2)"
+        ),
+        "DepthwiseConvNet": Network(
+            _mobilenet_like(depthwise_separable_block),
+            "MobileNet's shape with depthwise separable convolutions (paper, figure 3)",
+        ),
+    },
+)
 """Every network that a sweep can name. A new one is one entry."""
 
 
