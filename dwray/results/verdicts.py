@@ -93,12 +93,12 @@ _COLUMNS = (
     Column("quote", "in the paper's words", pa.string(), shown=False),
     Column("section", "section", pa.string(), wide=True),
     Column("quantity", "measured quantity", pa.string(), wide=True),
+    Column("unit", "unit", pa.string()),
     Column("paper", "paper", pa.float64(), ROW_FORM),
     Column("notebook", "notebook", pa.float64(), ROW_FORM, wide=True),
     Column("measured", "measured", pa.float64(), ROW_FORM),
     Column("low", "low", pa.float64(), ROW_FORM, wide=True),
     Column("high", "high", pa.float64(), ROW_FORM, wide=True),
-    Column("unit", "unit", pa.string()),
     Column("n", "n", pa.int64()),
     Column("effect_size", "effect size", pa.float64(), ".2f", wide=True),
     Column("range", "range", pa.string(), wide=True),
@@ -148,7 +148,7 @@ def _notes(records: Records) -> list[str]:
     """What a reader must know of the numbers of this run."""
     ranges = dict.fromkeys(claim.reason for claim in CLAIMS if math.isfinite(claim.high))
     notes = [
-        "unit: of the numbers beside it; points are percentage points, a ratio is DepthwiseConvNet's over ConvNet's, "
+        "unit: of the numbers behind it; points are percentage points, a ratio is DepthwiseConvNet's over ConvNet's, "
         "and % is how much longer a network takes than the other.",
         "The interval is over the n seeds that both networks have (Student's t, paired) or over n pairs of passes "
         "(Student's t or bootstrap-t, whichever reaches farther), which says how the passes of this run vary, not how "
