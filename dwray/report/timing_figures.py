@@ -17,6 +17,8 @@ PARTS = ("data", "step", "validation")
 
 NO_CROSSING = "The order of the networks is the same at every batch size that was timed."
 
+MARKED = "Grey: where the order of the networks changes, with a question mark if it is not sure; dashed: about there."
+
 MOST_PANELS = 12
 """So many kinds of timed passes are drawn: a figure of more is no figure."""
 
@@ -79,7 +81,7 @@ def _said_of(split: EpochSplit) -> str:
 def test_time_figure(records: Records) -> Figure | None:
     """Seconds of a pass by batch size, a panel for each kind of pass; None where nothing was timed.
 
-    The batch size at which the order of two networks changes is marked, where that lies between two that were measured.
+    Where the order of two networks changes, the span between the two measured batch sizes that enclose it is marked.
     """
     found = curves(records)
     if not found:
@@ -87,8 +89,8 @@ def test_time_figure(records: Records) -> Figure | None:
     shown = found[:MOST_PANELS]
     marked = [(curve, crossing) for curve in shown for crossing in crossings(curve)]
     said = [
-        f"{curve.words}: {crossing.faster_below} is faster at {crossing.low}, {crossing.faster_above} at "
-        f"{crossing.high}{'' if crossing.sure else ' (not beyond the noise)'}."
+        f"{curve.words}: the faster network changes from {crossing.faster_below} to {crossing.faster_above} "
+        f"{crossing.where}{'' if crossing.sure else ', not beyond the noise'}."
         for curve, crossing in marked
     ]
     return Figure(
@@ -98,11 +100,7 @@ def test_time_figure(records: Records) -> Figure | None:
         caption=" ".join(
             [
                 "Mean seconds of a timed pass, both scales logarithmic.",
-                *(
-                    [f"Dashed: a crossover, with a question mark if it is not sure. {INTERPOLATION}"]
-                    if marked
-                    else [NO_CROSSING]
-                ),
+                *([f"{MARKED} {INTERPOLATION}"] if marked else [NO_CROSSING]),
                 *([f"{len(found) - len(shown)} more kinds are in the tables."] if len(found) > len(shown) else []),
                 *mixed_devices(records),
             ]
@@ -125,30 +123,32 @@ def _test_time_panel(curve: Curve, contenders: Sequence[str]) -> alt.LayerChart:
         for size, seconds in curve.means(name).items()
     ]
     sizes = sorted(curve.sizes)
-    x = (
-        alt.X("batch:Q")
-        .title("batch size")
-        .scale(type="log", domain=[0.8 * sizes[0], 1.25 * sizes[-1]], nice=False)
-        .axis(values=sizes, format=",d", labelOverlap=True)
-    )
+
+    def x(column: str) -> alt.X:
+        scaled = alt.X(f"{column}:Q").scale(type="log", domain=[0.8 * sizes[0], 1.25 * sizes[-1]], nice=False)
+        return scaled.title("batch size").axis(values=sizes, format=",d", labelOverlap=True)
+
     y = alt.Y("seconds:Q").title("seconds of a pass").scale(type="log", nice=True).axis(format="~g", tickCount=5)
     base = alt.Chart({"values": rows})
     line: alt.Chart = base.mark_line(strokeWidth=1.5, point={"size": 30, "filled": True}).encode(
-        x, y, network_colour(contenders)
+        x("batch"), y, network_colour(contenders)
     )
-    middle = (sizes[0] * sizes[-1]) ** 0.5
-    layers = [line]
-    for number, crossing in enumerate(crossings(curve)):
-        text = f"{crossing.batch_size:.3g}{'' if crossing.sure else '?'}"
-        mark = alt.Chart({"values": [{"batch": crossing.batch_size, "text": text}]})
-        is_left = crossing.batch_size < middle
+    spans: list[alt.Chart] = []
+    labels: list[alt.Chart] = []
+    found = crossings(curve)
+    below = 20 + 14 * min(len(found) - 1, 2)
+    for number, crossing in enumerate(found):
+        text = f"{crossing.where}{'' if crossing.sure else '?'}"
+        row = {"low": crossing.low, "batch": crossing.batch_size, "high": crossing.high, "text": text}
+        mark = alt.Chart({"values": [row]})
         label = mark.mark_text(
-            align="left" if is_left else "right",
-            dx=4 if is_left else -4,
-            dy=6 + 14 * (number % 3),  # neighbours do not cover each other
-            baseline="top",
-            font=FONT,
+            dy=6 + 14 * (number % 3), baseline="top", font=FONT
+        )  # neighbours do not cover each other
+        spans.append(mark.mark_rect(color="#555555", opacity=0.1).encode(x("low"), alt.X2("high:Q")))
+        spans.append(
+            mark.mark_rule(strokeDash=[4, 3], color="#555555").encode(
+                x("batch"), y=alt.value(below), y2=alt.value(PANEL_HEIGHT)
+            )
         )
-        layers.append(mark.mark_rule(strokeDash=[4, 3], color="#555555").encode(x))
-        layers.append(label.encode(x, alt.Text("text:N"), y=alt.value(0)))
-    return alt.LayerChart(layer=layers, width=PANEL_WIDTH, height=PANEL_HEIGHT, title=curve.words)
+        labels.append(label.encode(alt.Text("text:N"), x=alt.value(PANEL_WIDTH / 2), y=alt.value(0)))
+    return alt.LayerChart(layer=[*spans, line, *labels], width=PANEL_WIDTH, height=PANEL_HEIGHT, title=curve.words)

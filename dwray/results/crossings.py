@@ -56,7 +56,13 @@ class Crossing:
     faster_below: str
     faster_above: str
     sure: bool
-    """At both ends the 95% interval of the ratio excludes a tie, and there are passes enough for one."""
+    """That the order changes between the two, not where: at both the 95% interval of the ratio excludes a tie, and
+    there are passes enough for one."""
+
+    @property
+    def where(self) -> str:
+        """The batch sizes between which it lies, and about where by the interpolation."""
+        return f"between {self.low:,} and {self.high:,} (about {float(f'{self.batch_size:.2g}'):,g})"
 
 
 def curves(records: Records) -> list[Curve]:
@@ -129,17 +135,18 @@ _REAL = pa.float64()
 _COLUMNS = (
     Column("kind", "timed", pa.string(), group=True, section=True),
     Column("faster_below", "faster below", pa.string()),
-    Column("low", "batch, from", pa.int64()),
-    Column("batch_size", "crossover", _REAL, ".3g"),
-    Column("high", "to", pa.int64()),
+    Column("where", "changes at batch sizes", pa.string()),
     Column("faster_above", "faster above", pa.string()),
+    Column("low", "batch, from", pa.int64(), shown=False),
+    Column("batch_size", "crossover", _REAL, ".3g", shown=False),
+    Column("high", "to", pa.int64(), shown=False),
     Column("sure", "sure", pa.bool_()),
 )
 
 INTERPOLATION = (
-    "The crossover is where the times would be equal if their ratio changed evenly on logarithmic scales between the "
-    "two measured batch sizes beside it; nothing was measured there. It is sure if at both of them the 95% interval of "
-    "the ratio excludes a tie."
+    "The order changes somewhere between two batch sizes that were timed; between them nothing was. about: where the "
+    "times would be equal if their ratio changed evenly on logarithmic scales. sure: that it changes between the two, "
+    "at both of which the 95% interval of the ratio excludes a tie, and not where."
 )
 
 
@@ -149,6 +156,7 @@ def crossings_table(records: Records) -> Table:
         {
             "kind": curve.words,
             "faster_below": each.faster_below,
+            "where": each.where,
             "low": each.low,
             "batch_size": each.batch_size,
             "high": each.high,

@@ -117,9 +117,11 @@ def test_the_crossover_is_marked_between_the_batch_sizes_that_were_measured() ->
     )
     assert figure is not None
     marks = [row for row in rows_of(figure) if "text" in row]
-    assert {row["text"] for row in marks} == {"16?"}, "two passes make it no sure one"
-    assert "test set, network alone: A is faster at 4, B at 64 (not beyond the noise)." in figure.alt_text
-    assert "16?" in texts_of(figure)
+    assert {row["text"] for row in marks} == {"between 4 and 64 (about 16)?"}, "two passes make it no sure one"
+    assert {(row["low"], row["high"]) for row in marks} == {(4, 64)}
+    said = "the faster network changes from A to B between 4 and 64 (about 16), not beyond the noise."
+    assert f"test set, network alone: {said}" in figure.alt_text
+    assert "between 4 and 64 (about 16)?" in texts_of(figure)
 
 
 def test_networks_whose_order_stays_have_no_mark() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import make_run
 
-from dwray.results.crossings import Curve, crossings, crossings_table, curves
+from dwray.results.crossings import Crossing, Curve, crossings, crossings_table, curves
+from dwray.results.epochs import Epochs
 from dwray.results.records import Records
 
 NOISE = (0.99, 1.0, 1.01, 0.995, 1.005)
@@ -36,6 +37,35 @@ def test_the_crossover_is_where_lines_on_logarithmic_scales_meet() -> None:
     assert found.batch_size == pytest.approx(16.0), "the middle of 4 and 64 on a logarithmic scale"
     assert found.seconds == pytest.approx(2**0.5)
     assert found.sure
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "at", "where"),
+    [
+        (4, 256, 40.4, "between 4 and 256 (about 40)"),
+        (1024, 4096, 2345.6, "between 1,024 and 4,096 (about 2,300)"),
+        (1, 2, 1.43, "between 1 and 2 (about 1.4)"),
+    ],
+)
+def test_a_crossover_is_told_as_a_span_and_only_about_as_a_number(low: int, high: int, at: float, where: str) -> None:
+    assert Crossing(low, high, at, 1.0, "A", "B", sure=True).where == where
+
+
+def test_the_table_shows_the_span_and_the_data_have_its_ends(tmp_path: Path) -> None:
+    paths = make_run(tmp_path)
+    records = Records.read(paths)
+    one = records.timings[0]
+    swapped = {4: {"A": 1.0, "B": 2.0}, 64: {"A": 2.0, "B": 1.0}}
+    timings = [
+        {**one, "trial_id": f"m{size}", "batch_size": size, "contender": name, "pass_number": 1, "seconds": seconds}
+        for size, of in swapped.items()
+        for name, seconds in of.items()
+    ]
+    table = crossings_table(Records(records.trials, Epochs.of_rows([]), timings, records.identity))
+    (cells,) = table.cells()
+    assert cells == ["test set, network alone", "A", "between 4 and 64 (about 16)", "B", "no"]
+    (row,) = table.data()
+    assert (row["low"], row["batch_size"], row["high"]) == (4, pytest.approx(16.0), 64)
 
 
 def test_too_few_passes_or_too_much_noise_make_no_sure_crossover() -> None:
