@@ -176,11 +176,29 @@ def _training_time(records: Records) -> Table:
     return comparison.table(
         "training_time",
         "Table 3. Training time",
-        "Seconds of an epoch: mean over a training's epochs; the training pass is data and step together. epochs to "
-        "...%: the first epoch with that validation accuracy, over the seeds that reached it.",
+        "Seconds of an epoch: mean over a training's epochs. The training pass is data, step and the end of the loader "
+        f"after the last step{_loader_end(records)}. epochs to ...%: the first epoch with that validation accuracy, "
+        "over the seeds that reached it.",
         f"Device: {devices(records.of_stage('train'))}; trainings ran side by side where the resources allowed it.",
         *mixed_devices(records),
     )
+
+
+LEAST_LOADER_END = 0.005
+"""Share of a training pass from which on the end of its loader is told."""
+
+
+def _loader_end(records: Records) -> str:
+    """Seconds from the last step of a training pass to its end, of each contender for which they are not few."""
+    told = []
+    for contender in records.contenders:
+        curves = [records.epochs_of(row) for row in records.trainings(contender)]
+        whole, *parts = (
+            mean(mean(curve.column(f"{name}_seconds")) for curve in curves) for name in ("train", "data", "step")
+        )
+        if whole and None not in parts and (rest := whole - (total(parts) or 0.0)) >= LEAST_LOADER_END * whole:
+            told.append(f"{contender} {rest:.3f} s")
+    return f" ({', '.join(told)})" if told else ""
 
 
 TABLES: tuple[Callable[[Records], Table], ...] = (

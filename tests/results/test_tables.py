@@ -97,6 +97,23 @@ def test_test_time_says_how_much_longer_the_slower_network_takes(made: dict[str,
     assert table["A"]["exclusive"] is True
 
 
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [(0.038, "after the last step (A 0.038 s). epochs to"), (0.004, "after the last step. epochs to")],
+)
+def test_what_a_training_pass_takes_beside_data_and_step_is_told_where_it_is_not_small(
+    tmp_path: Path, rest: float, said: str
+) -> None:
+    store = RunStore(RunPaths.create(tmp_path, "x"), identity("x", ["A"]))
+    store.update_trial("t", stage="train", status="completed", seed=0, **NETWORK["A"], **SETTINGS, **SWITCHED, **RAN)
+    store.add_epoch(
+        {"trial_id": "t", "epoch": 1, "validation_accuracy_percent": 50.0, "validation_seconds": 1.0}
+        | {"train_seconds": 4.62 + rest, "data_seconds": 0.309, "step_seconds": 4.311}
+    )
+    store.end()
+    assert said in tables(store.paths)["training_time"].notes[0]
+
+
 # Beside the paper
 
 
