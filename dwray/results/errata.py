@@ -22,11 +22,11 @@ _COLUMNS = (
     Column("accuracy_points", "test, points", _REAL, "+.2f"),
     Column("accuracy_points_half_width", "95% ±", _REAL, ".2f"),
     Column("epoch_time_percent", "s/epoch, %", _REAL, "+.1f"),
-    Column("epoch_time_percent_half_width", "95% ±", _REAL, ".1f"),
+    Column("epoch_time_percent_half_width", "95% ±", _REAL, ".3g"),
     Column("test_time_percent", "test s, %", _REAL, "+.1f"),
-    Column("test_time_percent_half_width", "95% ±", _REAL, ".1f"),
+    Column("test_time_percent_half_width", "95% ±", _REAL, ".3g"),
     *(
-        Column(f"{effect}_{end}", f"{heading}: 95% {end}", _REAL, "+.2f", wide=True)
+        Column(f"{effect}_{end}", f"{heading}: 95% {end}", _REAL, "+.3g", wide=True)
         for effect, heading in zip(_EFFECTS, ("test", "s/epoch", "test s"), strict=True)
         for end in ("low", "high")
     ),
@@ -62,8 +62,8 @@ def errata(records: Records) -> Table:
             if kind
             else ". "
         )
-        + f"A dash: the switch cannot change it, or it was not measured. {NO_INTERVAL} An interval that holds 0 shows "
-        "no effect."
+        + f"A dash: the switch cannot change it, or it was not measured. {NO_INTERVAL} Of a time it is half the "
+        "width of an interval that is not symmetric. An interval that holds 0 shows no effect."
     ]
     if any(records.of_stage("search")):
         notes.append("All trainings use the settings that the search found under the protocol itself.")

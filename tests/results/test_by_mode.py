@@ -73,6 +73,15 @@ def test_each_mode_says_who_is_slower_and_how_fast_it_is_beside_eager(tmp_path: 
     assert found["float32-folded", "B"]["longer_low"] is None, "passes without any spread give no interval"
 
 
+def test_an_interval_that_means_little_has_no_more_than_three_digits(tmp_path: Path) -> None:
+    table = by_mode(
+        run_with(tmp_path, {mode: {"A": (1.0, 1.0, 1.0), "B": (1.0, 90.0, 1.0)} for mode in list(SECONDS)[:2]})
+    )
+    row, cells = table.rows[1], table.cells()[1]
+    assert row["longer_high"] > 1e5, "the data have it all the same"
+    assert f"{row['longer_high']:.3g}" in cells
+
+
 def test_the_rows_whose_passes_were_not_alone_are_marked(tmp_path: Path) -> None:
     records = run_with(tmp_path, SECONDS, disturbed=["float32-eager"])
     table = by_mode(records)

@@ -331,6 +331,14 @@ def errata_run(runs: Path, momentum_status: str = "completed") -> RunPaths:
     return paths
 
 
+def test_the_interval_of_an_effect_is_told_to_three_digits_and_as_what_it_is(tmp_path: Path) -> None:
+    table = tables(errata_run(tmp_path))["errata"]
+    vague = {"switch": "s", "test_time_percent_half_width": 94969.2, "test_time_percent_high": 189936.1}
+    (cells,) = dataclasses.replace(table, rows=(vague,)).cells()
+    assert {"9.5e+04", "+1.9e+05"} <= set(cells)
+    assert "Of a time it is half the width of an interval that is not symmetric." in table.notes[0]
+
+
 def test_the_effect_of_each_switch_is_paired_over_seeds(tmp_path: Path) -> None:
     table = tables(errata_run(tmp_path))["errata"]
     rows = {row["switch"].partition(":")[0]: row for row in table.rows}
