@@ -140,7 +140,7 @@ def _compare(
     """Print or write the report of several runs; the page, if it is that."""
     from rich.console import Console
 
-    from dwray.report.content import document_of_several
+    from dwray.report.compared import document_of_several
     from dwray.report.documents import read_run
     from dwray.report.formats import data_of
     from dwray.report.terminal import print_answer, print_tables
@@ -152,7 +152,7 @@ def _compare(
     if form is None and not quiet:
         console = Console()
         print_answer(console, document.answer)
-        print_tables(console, document.sections[0].tables)
+        print_tables(console, (table for each in document.sections if not each.part_of for table in each.tables))
         console.print()
     files = {"html": comparison(runs_dir, ".html"), "csv": comparison(runs_dir, "-csv")}
     return _print_or_write(document, form or "html", output, files)

@@ -1,7 +1,7 @@
-"""What a report says of a run, or of several, and in which order: a :class:`~dwray.report.document.Document`."""
+"""What a report says of a run, and in which order: a :class:`~dwray.report.document.Document`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -14,11 +14,10 @@ from dwray.report.reproduction import read_text, reproduction
 from dwray.report.roofline_figure import roofline_figure
 from dwray.report.search_figures import search_figure
 from dwray.report.timing_figures import timing_figures
-from dwray.results.answer import accuracy_finding, answer, training_time_finding
+from dwray.results.answer import answer
 from dwray.results.crossings import crossings_table
 from dwray.results.records import Records
 from dwray.results.search_path import SearchSettings, search_table
-from dwray.results.several import NamedRun, notes_on_several, several_tables
 from dwray.results.table import Table
 from dwray.results.trials import trials_table
 
@@ -54,58 +53,6 @@ def document_of(run: ReportedRun) -> Document:
     """The report of one run."""
     records = run.records
     return Document(title(records), subtitle(records), provenance(records), answer(records), _sections(run))
-
-
-def document_of_several(runs: Sequence[ReportedRun]) -> Document:
-    """The report of several runs: side by side first, and then each with all its parts."""
-    named = [NamedRun(name, run.records) for name, run in zip(_names(runs), runs, strict=True)]
-    sections = [Section("several", "The runs side by side", tables=several_tables(named))]
-    for number, (each, run) in enumerate(zip(named, runs, strict=True), start=1):
-        heading = Section(
-            f"run{number}",
-            each.name,
-            paragraphs=(subtitle(run.records), provenance(run.records), *answer(run.records)),
-        )
-        sections += [heading, *(_of_run(section, number, each.name) for section in _sections(run))]
-    return Document(
-        title=f"{len(runs)} runs compared",
-        subtitle=", ".join(each.name for each in named),
-        provenance="; ".join(dict.fromkeys(provenance(run.records) for run in runs)),
-        answer=_answer_of_several(named),
-        sections=sections,
-    )
-
-
-def _names(runs: Sequence[ReportedRun]) -> list[str]:
-    """What runs are called beside each other: sweep and run id; with a number where two are called the same."""
-    names = [f"{title(run.records)}/{run.records.identity.get('run_id', run.paths.run_id)}" for run in runs]
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
-        for index, name in enumerate(names)
-    ]
-
-
-def _answer_of_several(runs: Sequence[NamedRun]) -> list[str]:
-    """What each run shows of accuracy and of training time, and what keeps them from being compared."""
-    accuracies = "; ".join(f"{run.name}: {accuracy_finding(run.records).claim}" for run in runs)
-    times = "; ".join(f"{run.name}: {training_time_finding(run.records).claim}" for run in runs)
-    notes = notes_on_several(runs)
-    return [
-        f"Accuracy on the test set, by run: {accuracies}.",
-        f"Training time, by run: {times}.",
-        " ".join(notes) if notes else "All runs are of one protocol, with the same images, on one kind of device.",
-    ]
-
-
-def _of_run(section: Section, number: int, name: str) -> Section:
-    """A section of one of several runs: its names are its own in the document, and its title says whose it is."""
-    return replace(
-        section,
-        name=f"run{number}-{section.name}",
-        title=f"{name}: {section.title}",
-        tables=[replace(table, name=f"run{number}_{table.name}") for table in section.tables],
-        figures=[replace(figure, name=f"run{number}_{figure.name}") for figure in section.figures],
-    )
 
 
 def _sections(run: ReportedRun) -> list[Section]:

@@ -30,6 +30,8 @@ class Section:
     listings: Sequence[Listing] = ()
     sortable: bool = False
     """Its tables may be long: a page lets the reader sort and filter them."""
+    part_of: str = ""
+    """The anchor of the section before it that it is a part of: a page folds it away."""
 
 
 @dataclass(frozen=True)

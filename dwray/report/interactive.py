@@ -206,7 +206,11 @@ class _Panel:
                 "clip": self.can_zoom,
                 "tooltip": {"content": "data"},
             },
-            "encoding": {"x": first["x"], "y": first["y"], "color": colour, "opacity": seen},
+            "encoding": {
+                **{channel: first[channel] for channel in ("x", "xOffset", "y") if channel in first},
+                "color": colour,
+                "opacity": seen,
+            },
         }
 
     def titles(self) -> dict[str, str]:

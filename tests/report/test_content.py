@@ -1,4 +1,4 @@
-"""What a report says, in its order, of a run and of several."""
+"""What a report says of a run, in its order."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from records import make_run
 from trained import Training, trained_run
 
 from dwray.paths import RunPaths
-from dwray.report.content import ReportedRun, document_of, document_of_several, search_settings
+from dwray.report.content import ReportedRun, document_of, search_settings
 from dwray.report.document import Document, Listing, Section
 from dwray.report.documents import figures_of, markdown_listing, read_run, write_report
 from dwray.report.formats import tables_of
@@ -75,9 +75,8 @@ def test_every_table_with_rows_is_somewhere(tmp_path: Path) -> None:
 
 
 def test_an_anchor_is_one_places_own(tmp_path: Path) -> None:
-    one, other = reported(tmp_path / "one"), reported(tmp_path / "other")
-    for document in (document_of(one), document_of_several([one, other])):
-        assert [name for name, count in Counter(anchors(document)).items() if count > 1] == []
+    names = anchors(document_of(reported(tmp_path)))
+    assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
 def test_failures_are_counted_and_stand_first(tmp_path: Path) -> None:
@@ -144,30 +143,6 @@ def test_parts_without_anything_say_so(tmp_path: Path) -> None:
         part = sections(document)[name]
         assert len(part.paragraphs) == 1, name
         assert not part.figures, name
-
-
-def test_several_runs_stand_side_by_side_above_the_parts_of_each(tmp_path: Path) -> None:
-    runs = [reported(tmp_path / "one"), reported(tmp_path / "two", name="other")]
-    document = document_of_several(runs)
-    names = list(sections(document))
-    assert names[:3] == ["several", "run1", "run1-paper-tables"]
-    assert names.count("run2-reproduce") == 1
-    assert document.title == "2 runs compared"
-    assert sections(document)["run1"].title == f"hand/{runs[0].paths.run_id}"
-    assert answer(runs[1].records)[0] in sections(document)["run2"].paragraphs
-    accuracy, time, likeness = document.answer
-    names = [f"{run.paths.folder.parent.name}/{run.paths.run_id}" for run in runs]
-    claims = "; ".join(f"{name}: A 92.00% (66.59 to 100.00), with nothing to compare it with" for name in names)
-    assert accuracy == f"Accuracy on the test set, by run: {claims}."
-    assert all(name in time for name in names)
-    assert likeness.startswith("All runs are of one protocol")
-
-
-def test_two_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    run = reported(tmp_path)
-    titles = [sections(document_of_several([run, run]))[f"run{number}"].title for number in (1, 2)]
-    assert titles[0] == f"hand/{run.paths.run_id} (1)"
-    assert titles[1] == f"hand/{run.paths.run_id} (2)"
 
 
 def test_a_fence_is_longer_than_those_in_the_text() -> None:

@@ -294,7 +294,7 @@
       for (const { isIntersecting, target } of entries) {
         if (!isIntersecting) continue;
         links.forEach((link) => link.removeAttribute("aria-current"));
-        const link = links.get(target.id);
+        const link = links.get(target.dataset.partOf ?? target.id);
         link.setAttribute("aria-current", "true");
         const list = link.closest("ul");
         list.scrollLeft = link.offsetLeft - list.clientWidth / 2;
