@@ -65,8 +65,8 @@ def report(
 
     RUN is the folder of a run, SWEEP/RUN-ID, the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
 
-    Of one run, every file of the report is written into its folder. Of several, the page is written to
-    comparison.html in the folder of all runs.
+    Of one run, every file of the report is written into its folder. Of several, each is compared with the first, and
+    the page is written to comparison.html in the folder of all runs.
     """
     if as_json and (form or output):
         raise click.UsageError("--json prints tables; with --format or --output, --format json does that")

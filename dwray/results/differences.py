@@ -78,10 +78,10 @@ def words(kind: Kind) -> str:
 
 
 def differences(first: NamedRun, run: NamedRun) -> list[Difference]:
-    """Of every network that both runs have, what both measured of it."""
-    names = [name for name in first.records.contenders if name in run.records.contenders]
+    """Of every network that both runs have, under one name, what both measured of it."""
+    networks = [{name: each.records.network(name) for name in each.records.contenders} for each in (first, run)]
     found = []
-    for name in names:
+    for name in (name for name, network in networks[0].items() if networks[1].get(name, "") == network):
         found += [each for each in (_of_accuracy(first, run, name), _of_epochs(first, run, name)) if each]
         found += _of_passes(first.records, run.records, name)
     return found

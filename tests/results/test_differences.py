@@ -122,4 +122,5 @@ def test_a_sentence_says_what_an_interval_shows() -> None:
 def test_runs_without_a_network_in_common_have_nothing_to_compare() -> None:
     b = NamedRun("b", records_of({"B": BEFORE}))
     assert differences(run("a", BEFORE), b) == []
+    assert differences(run("a", BEFORE), run("other", AFTER, network="DepthwiseConvNet")) == []
     assert changes_in_words([run("a", BEFORE), b]) == ["b is not compared with a (no network in common)."]
