@@ -47,9 +47,10 @@ def one_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def counted(number: int, what: str) -> str:
-    """So many things in words: ``1 trial``, ``2 trials``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def counted(number: float, what: str) -> str:
+    """So many things in words: ``1 trial``, ``2 trials``, ``0.5 GPUs``."""
+    shown = f"{number:g}" if isinstance(number, float) else number
+    return f"{shown} {what}{'' if number == 1 else 's'}"
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from statistics import fmean, median, stdev
 
 from dwray.core.calibration import PassCost, TimedPass, TrainingCost
 from dwray.core.config import MODE_NAMES, ProtocolConfig
-from dwray.errors import SpecError
+from dwray.errors import SpecError, counted
 from dwray.search.linear import LinearSearch
 from dwray.search.plan import PassKind, line, pass_kinds, search_epochs, training_protocols
 from dwray.spec import AxisValue, ResourcesSpec, SweepSpec
@@ -111,8 +111,9 @@ def slots_of(asked: ResourcesSpec, cpus: float, gpus: float) -> Slots:
 
     found = Slots(fit(wanted), fit(math.ceil(wanted)))
     if found.train < 1:
+        one = f"{counted(asked.cpus_per_trial, 'CPU')} and {counted(math.ceil(wanted), 'GPU')}"
         raise SpecError(
-            f"resources: a training wants {asked.cpus_per_trial:g} CPUs and {math.ceil(wanted)} GPUs, and there are "
+            f"resources: a training wants {one}, and there are "
             f"{cpus:g} and {gpus:g} here; lower resources.cpus_per_trial or gpus_per_trial, or give --slots"
         )
     return found

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dwray.errors import SpecError, near
+from dwray.errors import SpecError, counted, near
 from dwray.spec import ResourcesSpec
 
 SLOT = "slot"
@@ -138,14 +138,18 @@ def wanted(trial: Resources) -> str:
     """
     kinds = [name.removeprefix(GPU_TYPE) for name in trial if name.startswith(GPU_TYPE)]
     of_type = f" of type {kinds[0]}" if kinds else ""
-    return f"{trial['cpu']:g} CPUs and {trial.get('gpu', 0):g} GPUs{of_type} on one node"
+    return f"{_cpus_and_gpus(trial['cpu'], trial.get('gpu', 0))}{of_type} on one node"
+
+
+def _cpus_and_gpus(cpus: float, gpus: float) -> str:
+    return f"{counted(cpus, 'CPU')} and {counted(gpus, 'GPU')}"
 
 
 def _check_fits(resources: Resources, nodes: Sequence[Resources], what: str, *settings: str) -> None:
     trial = _as_tune_has_them(resources)
     if some_node_holds(trial, nodes):
         return
-    have = "; ".join(f"{node['CPU']:g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes) or "no CPUs"
+    have = "; ".join(_cpus_and_gpus(node["CPU"], node.get("GPU", 0)) for node in nodes) or "no CPUs"
     raise SpecError(
         f"resources: {what} wants {wanted(trial)}, and the nodes have {have}; lower it with "
         + " or ".join(f"--set resources.{setting}=..." for setting in settings)

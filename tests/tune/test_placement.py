@@ -58,9 +58,9 @@ def test_a_stated_type_holds_for_trainings_and_timings() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"cpus_per_trial": 97}, "a trial wants 97 CPUs and 1 GPUs on one node, .* 4 CPUs and 1 GPUs; 96 CPUs"),
+        ({"cpus_per_trial": 97}, "a trial wants 97 CPUs and 1 GPU on one node, .* 4 CPUs and 1 GPU; 96 CPUs"),
         ({"cpus_per_trial": 5, "gpu_type": "L4"}, "a training wants 5 CPUs"),
-        ({"timing_gpus": 9}, r"a timing wants 1 CPUs and 9 GPUs .*--set resources\.timing_gpus=\.\.\."),
+        ({"timing_gpus": 9}, r"a timing wants 1 CPU and 9 GPUs .*--set resources\.timing_gpus=\.\.\."),
         ({"timing_cpus": 97, "timing_gpus": 1}, "a timing wants 97 CPUs"),
     ],
 )

@@ -33,7 +33,7 @@ def told(
 def test_it_is_told_once_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     (notice,) = told([Trial.PENDING, Trial.TERMINATED], [{"CPU": 8.0}], monkeypatch, steps=9)
     assert isinstance(notice, Notice)
-    assert "no node has what a trial wants (4 CPUs and 1 GPUs of type L4 on one node)" in notice.text
+    assert "no node has what a trial wants (4 CPUs and 1 GPU of type L4 on one node)" in notice.text
 
 
 @pytest.mark.parametrize(
