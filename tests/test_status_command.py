@@ -71,13 +71,13 @@ def test_a_run_that_goes_on_is_shown_as_its_driver_shows_it(run: RunPaths, capsy
     assert lines[0].startswith(f"hand/{run.run_id}: running on ")
     assert lines[1:7] == [
         "search: done, 3 trials",
-        "  best: A 80.00% (initial_lr 0.1)",
+        "  best: A validation 80.00% (initial_lr 0.1)",
         "train: 1 done, 1 running, 0 left, GPUs 0.5/8, about 2 s left",
-        "best so far: A 94.00% (seed=1)",
-        "network varies epoch s/epoch img/s   left",
-        "A       seed=0   2/2    2.50    33   done",
+        "best so far: A validation 94.00% (seed=1)",
+        "network varies epoch val. % s/epoch img/s   left",
+        "A       seed=0   2/2  90.00    2.50    33   done",
     ]
-    assert lines[7].split() == ["A", "seed=1", "1/2", "2.50", "50", "2.50", "s"]
+    assert lines[7].split() == ["A", "seed=1", "1/2", "94.00", "2.50", "50", "2.50", "s"]
     assert lines[-1] == f"what was measured so far: dwray report {run.folder}"
     assert (data["state"], data["stage"], data["driver"]["process"]) == ("running", "train", os.getpid())
     train = data["stages"][-1]

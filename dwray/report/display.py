@@ -10,9 +10,10 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from dwray.errors import counted
 from dwray.report.live import best_line, draw, duration, epochs, headline
 from dwray.results.progress import Event, Listener, Notice, StageProgress, TrialProgress
-from dwray.results.standing import Tracker
+from dwray.results.standing import Tracker, score_text
 
 SUMMARY_SECONDS = 60.0
 """The least time between two summaries of a stage in a log."""
@@ -23,7 +24,7 @@ def stage_line(progress: StageProgress) -> str:
     if progress.ended:
         return f"{progress.stage}: done in {duration(progress.seconds)}"
     most = " at most" if progress.stage == "search" else ""
-    trials = "" if progress.planned_trials is None else f", {progress.planned_trials} trials{most}"
+    trials = "" if progress.planned_trials is None else f", {counted(progress.planned_trials, 'trial')}{most}"
     earlier = f", {len(progress.earlier)} of them ended before" if progress.earlier else ""
     return f"{progress.stage}: started{trials}{earlier}"
 
@@ -37,7 +38,7 @@ def trial_line(progress: TrialProgress) -> str:
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4f}")
     if progress.accuracy_percent is not None:
-        parts.append(f"accuracy {progress.accuracy_percent:.2f}%")
+        parts.append(score_text(progress.accuracy_percent, "validation_accuracy_percent"))
     if progress.seconds_per_iteration is not None:
         parts.append(f"{progress.seconds_per_iteration:.2f} s{'' if stepless else '/epoch'}")
     if progress.images_per_second is not None:

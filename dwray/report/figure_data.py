@@ -101,6 +101,30 @@ def axis_table(title: str, axis: str, words: str, rows: Sequence[Mapping[str, An
     )
 
 
+def runs_table(words: str, form: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A quantity of several runs: a row for each run and network, and for each batch size where it has them.
+
+    Args:
+        words: The quantity with its unit.
+        form: Of its numbers.
+        rows: With ``run``, ``network``, ``value``, ``low`` and ``high`` (None: no interval), perhaps ``batch``.
+    """
+    sized = any("batch" in row for row in rows)
+    return Table(
+        "runs",
+        words.capitalize(),
+        (
+            Column("run", "run", pa.string(), group=True),
+            Column("network", "network", pa.string()),
+            *([Column("batch", "batch size", pa.int64(), ",d")] if sized else []),
+            Column("value", words, pa.float64(), form),
+            Column("low", "95% low", pa.float64(), form),
+            Column("high", "95% high", pa.float64(), form),
+        ),
+        tuple(sorted(rows, key=lambda row: str(row["run"]))),
+    )
+
+
 def roofline_tables(points: Sequence[Row], roofs: Sequence[Sequence[Row]]) -> list[Table]:
     """The networks under the roof, and the corners of each roof.
 

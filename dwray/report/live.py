@@ -1,5 +1,6 @@
 """How a stage stands, drawn for a terminal: what is done, busy, best and left, and a line for each trial."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dwray.results.progress import TrialProgress
-from dwray.results.standing import Best, StageStanding, TimeLeft
+from dwray.results.standing import Best, StageStanding, TimeLeft, score_text
 
 STYLES = {
     "completed": "green",
@@ -94,21 +95,25 @@ def time_left(estimate: TimeLeft | None, *, at_most: bool) -> str:
     return f"{about} {duration(seconds) if seconds >= 10 else f'{seconds:.0f} s'} left"
 
 
-def headline(standing: StageStanding, seconds: float | None = None) -> str:
-    """A stage in one line.
+def headline(standing: StageStanding, seconds: float | None = None, *, width: float = math.inf) -> str:
+    """A stage in one line; where that is too long, in two: its trials, and its times.
 
     Args:
         standing: Where it stands.
         seconds: Since it began.
+        width: Columns.
     """
+    spent = f"{duration(seconds)} so far" if seconds is not None else ""
     estimate = time_left(standing.time_left, at_most=standing.at_most)
-    return ", ".join(filter(None, (counts(standing), capacity(standing), duration(seconds), estimate)))
+    trials = ", ".join(filter(None, (counts(standing), capacity(standing))))
+    times = ", ".join(filter(None, (spent, estimate)))
+    line = ", ".join(filter(None, (trials, times)))
+    return line if len(line) <= width else f"{trials},\n{times}"
 
 
 def best_line(best: Best, metric: str) -> str:
-    """The best of a contender so far: ``ConvNet 93.12% (initial_lr 0.05, lr_decay 0.9)``."""
-    score = f"loss {best.score:.4f}" if metric == "validation_loss" else f"{best.score:.2f}%"
-    return f"{best.contender} {score}" + (f" ({best.settings})" if best.settings else "")
+    """The best of a contender so far: ``ConvNet validation 93.12% (initial_lr 0.05, lr_decay 0.9)``."""
+    return f"{best.contender} {score_text(best.score, metric)}" + (f" ({best.settings})" if best.settings else "")
 
 
 def best_lines(standing: StageStanding, label: str) -> list[RenderableType]:
@@ -133,7 +138,7 @@ class _Column:
 _NUMBERS = (
     _Column("epoch", epochs),
     _Column("loss", lambda trial: number(trial.loss, ".3f")),
-    _Column("acc. %", lambda trial: number(trial.accuracy_percent, ".2f")),
+    _Column("val. %", lambda trial: number(trial.accuracy_percent, ".2f")),
     _Column("s/epoch", lambda trial: number(trial.seconds_per_iteration if trial.iterations else None, ".2f")),
     _Column("img/s", lambda trial: number(trial.images_per_second, ".0f")),
     _Column("left", left),
@@ -195,7 +200,7 @@ def draw(
         seconds: Since the stage began.
         ascii_only: The terminal has no other characters.
     """
-    head: list[RenderableType] = [Text(headline(standing, seconds), style="bold")]
+    head: list[RenderableType] = [Text(headline(standing, seconds, width=width), style="bold")]
     head += best_lines(standing, "best so far: ")
     trials = _rows_of(standing)
     if not trials:

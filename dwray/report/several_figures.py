@@ -5,6 +5,7 @@ from typing import Any
 
 import altair as alt
 
+from dwray.report.figure_data import runs_table
 from dwray.report.figures import Figure
 from dwray.report.panels import COLOURS, PANEL_HEIGHT, PANEL_WIDTH, grid
 from dwray.results.answer import epoch_seconds, test_accuracies
@@ -25,13 +26,18 @@ def several_figure(runs: Sequence[NamedRun]) -> Figure | None:
     kind = shared_kind(runs)
     timed = [row for run in runs for row in _passes(run, kind)] if kind else []
     names = [run.name for run in runs]
-    panels = []
+    panels, data = [], []
     if accuracies:
         panels.append(_by_network(accuracies, names, "test accuracy (%)", {"zero": False}))
+        data.append(runs_table("test accuracy (%)", ".2f", accuracies))
     if seconds:
-        panels.append(_by_network(seconds, names, "seconds of an epoch's training pass", _time_scale(seconds)))
+        axis = "seconds of an epoch's training pass"
+        panels.append(_by_network(seconds, names, axis, _time_scale(seconds)))
+        data.append(runs_table(axis, ".4g", seconds))
     if kind and timed:
-        panels.append(_by_batch_size(timed, names, f"seconds of a {words(kind)}"))
+        axis = f"seconds of a {words(kind)}"
+        panels.append(_by_batch_size(timed, names, axis))
+        data.append(runs_table(axis, ".4g", timed))
     if not panels:
         return None
     said = ["Mean and 95% interval over the seeds (accuracy, epoch) or the timed passes."]
@@ -45,6 +51,7 @@ def several_figure(runs: Sequence[NamedRun]) -> Figure | None:
         alt_text=f"{len(panels)} panels, a colour for each run. "
         + " ".join(map(_said_of, [*accuracies, *seconds, *timed])),
         chart=grid(panels),
+        data=data,
     )
 
 

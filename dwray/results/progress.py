@@ -35,8 +35,6 @@ class TrialProgress:
     accuracy_percent: float | None = None
     """On the validation set, at the last iteration."""
     validation_loss: float | None = None
-    best_accuracy_percent: float | None = None
-    """The highest of any iteration so far."""
     images_per_second: float | None = None
     error: str | None = None
 

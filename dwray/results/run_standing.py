@@ -1,7 +1,6 @@
 """How a run stands that goes on elsewhere, or has ended: from its records, and from the lease of its driver."""
 
 import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -102,12 +101,10 @@ def trial_progress(records: Records, row: Row, axes: Sequence[str] = ()) -> Tria
     epochs = records.epochs_of(row)
     contender = row["contender"] or ""
     searched = row["stage"] == "search"
-    pace, accuracies = None, []
+    pace = None
     name = row["trial"] or row["trial_id"]
     if passes := pass_seconds(epochs):
         pace = statistics.median(passes)
-        scored = epochs.column("validation_accuracy_percent")
-        accuracies = [each for each in scored if each is not None and math.isfinite(each)]
     elif row["stage"] == "time" and row["status"] == "completed":
         pace = row["seconds"]
     last: Mapping[str, Any] = epochs[-1] if len(epochs) else {}
@@ -127,9 +124,8 @@ def trial_progress(records: Records, row: Row, axes: Sequence[str] = ()) -> Tria
         seconds_left=None if pace is None or planned is None else pace * max(0, planned - done),
         seconds=row["seconds"],
         loss=last.get("train_loss"),
-        accuracy_percent=last.get("validation_accuracy_percent", row["validation_accuracy_percent"]),
-        validation_loss=last.get("validation_loss", row["validation_loss"]),
-        best_accuracy_percent=max(accuracies, default=row["validation_accuracy_percent"]),
+        accuracy_percent=row["validation_accuracy_percent"],
+        validation_loss=row["validation_loss"],
         images_per_second=last.get("images_per_second"),
         error=row["error"],
     )

@@ -19,7 +19,7 @@ class Best:
 
     contender: str
     score: float
-    """In percent, or nats where the search compares losses."""
+    """On the validation set after the last epoch: in percent, or in nats where a search compares losses."""
     settings: str
     """Which settings gave it, or which training."""
 
@@ -50,6 +50,7 @@ class StageStanding:
     """In the order in which they were told of first."""
     best: tuple[Best, ...]
     metric: Metric
+    """Of the best."""
     capacity: Capacity | None
     time_left: TimeLeft | None
 
@@ -143,32 +144,36 @@ def stage_standing(
         running=running,
         ended=ended,
         best=best_so_far(stage, trials),
-        metric=stage.metric,
+        metric=metric_of(stage),
         capacity=capacity,
         time_left=time_left(stage, trials, {**earlier_paces, **paces(trials)}, max(1, slots)),
     )
 
 
+def metric_of(stage: StageProgress) -> Metric:
+    """What the trials of a stage are compared by: a search has a metric of its own."""
+    return stage.metric if stage.stage == "search" else "validation_accuracy_percent"
+
+
+def score_text(score: float, metric: str) -> str:
+    """A score in words: ``validation 93.12%``, ``validation loss 0.4321``."""
+    return f"validation loss {score:.4f}" if metric == "validation_loss" else f"validation {score:.2f}%"
+
+
 def best_so_far(stage: StageProgress, trials: Iterable[TrialProgress]) -> tuple[Best, ...]:
-    """The best of each contender: of a search by its metric at a trial's end, of trainings by any of their epochs."""
-    if stage.stage == "search":
-        by_loss = stage.metric == "validation_loss"
-        found = [
-            (trial, trial.validation_loss if by_loss else trial.accuracy_percent, trial.settings or trial.varies)
-            for trial in trials
-            if trial.status == "completed"
-        ]
-        sign = -1 if by_loss else 1
-    else:
-        found = [(trial, trial.best_accuracy_percent, trial.varies) for trial in trials]
-        sign = 1
+    """The best of each contender after its last epoch: of a search only trials that completed are compared."""
+    by_loss = metric_of(stage) == "validation_loss"
+    sign = -1 if by_loss else 1
     best: dict[str, Best] = {}
-    for trial, score, settings in found:
+    for trial in trials:
+        if stage.stage == "search" and trial.status != "completed":
+            continue
+        score = trial.validation_loss if by_loss else trial.accuracy_percent
         if score is None or not math.isfinite(score) or not trial.contender:
             continue
         before = best.get(trial.contender)
         if before is None or sign * score > sign * before.score:
-            best[trial.contender] = Best(trial.contender, score, settings)
+            best[trial.contender] = Best(trial.contender, score, trial.settings or trial.varies)
     planned = [work.contender for work in stage.work]
     return tuple(sorted(best.values(), key=lambda each: _place(each.contender, planned)))
 

@@ -71,7 +71,6 @@ def summary_of_failure(text: str) -> str:
 class _Clock:
     started: float
     iteration_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_ITERATIONS))
-    best_accuracy_percent: float | None = None
 
 
 class TimingReporter(Callback):  # type: ignore[misc]
@@ -141,8 +140,6 @@ class TimingReporter(Callback):  # type: ignore[misc]
         """A trial reports."""
         clock = self._clocks.setdefault(trial.trial_id, _Clock(time.monotonic()))
         clock.iteration_seconds.append(result[TIME_THIS_ITER_S])
-        scores = (clock.best_accuracy_percent, result.get(self._keys["accuracy_percent"]))
-        clock.best_accuracy_percent = max((score for score in scores if score is not None), default=None)
         self._tell(trial, "running", result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -179,7 +176,6 @@ class TimingReporter(Callback):  # type: ignore[misc]
                 seconds_per_iteration=pace,
                 seconds_left=left,
                 seconds=time.monotonic() - clock.started if clock else None,
-                best_accuracy_percent=clock.best_accuracy_percent if clock else None,
                 error=error,
                 **{name: result.get(key) for name, key in self._keys.items()},
             )

@@ -27,6 +27,7 @@ from dwray.errors import DataError, RunError
 from dwray.results.progress import Listener, Notice, StageProgress, TrialProgress, Work
 from dwray.results.records import Records
 from dwray.results.run_standing import trial_progress
+from dwray.results.standing import score_text
 from dwray.results.store import ENDS, RunStore
 from dwray.results.table import Row
 from dwray.search.plan import pass_kinds, search_epochs, training_protocols, workloads
@@ -148,7 +149,7 @@ class Sweep:
                 winners[contender] = {axis: config[axis] for axis in spec.search.axes}
                 self._mark_winner(contender, winners[contender])
                 chosen = ", ".join(f"{axis} {in_yaml(value)}" for axis, value in winners[contender].items())
-                notes.append(f"{contender}: {chosen} ({spec.search.metric} {score:.4g})")
+                notes.append(f"{contender}: {chosen} ({score_text(score, spec.search.metric)})")
             return tuple(notes)
 
         self._run(

@@ -32,7 +32,6 @@ RUNNING = TrialProgress(
     seconds_left=3.75,
     loss=0.5,
     accuracy_percent=91.234,
-    best_accuracy_percent=91.234,
     images_per_second=1234.5,
 )
 DONE = replace(RUNNING, trial_id="0", status="completed", iteration=5, seconds_left=0)
@@ -65,13 +64,20 @@ def drawn(*events: Event, width: int = 80, height: int = 24, **options: Any) -> 
 
 def test_a_stage_is_drawn_whole_at_80_columns() -> None:
     assert drawn(BEGUN, CAPACITY, DONE, RUNNING, seconds=75) == [
-        "search: 1 done, 1 running, at most 2 left, GPUs 0.5/8, 1:15, at most about 8 s",
-        "left",
-        "best so far: ConvNet 91.23% (initial_lr 0.1, lr_decay 0.9)",
-        "network varies         epoch  loss acc. % s/epoch img/s   left",
+        "search: 1 done, 1 running, at most 2 left, GPUs 0.5/8,",
+        "1:15 so far, at most about 8 s left",
+        "best so far: ConvNet validation 91.23% (initial_lr 0.1, lr_decay 0.9)",
+        "network varies         epoch  loss val. % s/epoch img/s   left",
         "ConvNet initial_lr=0.1   5/5 0.500  91.23    1.25  1234   done",
         "ConvNet initial_lr=0.1   2/5 0.500  91.23    1.25  1234 3.75 s",
     ]
+
+
+def test_a_stage_that_fits_stands_in_one_line_and_one_trial_is_one() -> None:
+    begun = StageProgress("train", 1, work=(Work("ConvNet", 1, 5),))
+    lines = drawn(begun, replace(RUNNING, settings=""), seconds=0.08)
+    assert lines[0] == "train: 0 done, 1 running, 0 left, 0.08 s so far, about 4 s left"
+    assert plain(begun) == ["train: started, 1 trial"]
 
 
 def test_what_failed_or_waits_is_named() -> None:
@@ -80,6 +86,8 @@ def test_what_failed_or_waits_is_named() -> None:
     lines = drawn(BEGUN, failed, waiting)
     assert lines[0].startswith("search: 1 done (1 failed), 0 running, at most 3 left")
     assert [line.split()[-1] for line in lines[-2:]] == ["failed", "retrying"]
+    diverged = replace(failed, trial_id="4", status="diverged", error=None)
+    assert drawn(BEGUN, failed, diverged)[0].startswith("search: 2 done (1 failed, 1 diverged), 0 running")
 
 
 def test_a_timing_has_no_columns_of_a_training() -> None:
@@ -185,10 +193,10 @@ def test_plain_lines_say_all_that_the_table_says() -> None:
         clock=lambda: 0.0,
     ) == [
         "search: started, 4 trials at most",
-        "ConvNet initial_lr=0.1: running, epoch 2/5, loss 0.5000, accuracy 91.23%, 1.25 s/epoch, 1234 images/s, "
+        "ConvNet initial_lr=0.1: running, epoch 2/5, loss 0.5000, validation 91.23%, 1.25 s/epoch, 1234 images/s, "
         "3.75 s left",
         "a [notice]",
-        "search: 0 done, 1 running, at most 3 left, 0.00 s, at most about 22 s left",
+        "search: 0 done, 1 running, at most 3 left, 0.00 s so far, at most about 22 s left",
         "search: done in 1:15",
         "search: ConvNet: initial_lr 0.1",
     ], "nothing is wrapped, however narrow"
@@ -212,8 +220,8 @@ def test_a_log_has_a_summary_once_a_minute_at_most() -> None:
     summaries = [line for line in lines if line.startswith("search: 1 done")]
     assert len(summaries) == 2
     assert summaries[0] == (
-        "search: 1 done, 0 running, at most 3 left, GPUs 0/8, 1:00, at most about 9 s left; "
-        "best so far: ConvNet 91.23% (initial_lr 0.1, lr_decay 0.9)"
+        "search: 1 done, 0 running, at most 3 left, GPUs 0/8, 1:00 so far, at most about 9 s left; "
+        "best so far: ConvNet validation 91.23% (initial_lr 0.1, lr_decay 0.9)"
     )
 
 

@@ -66,7 +66,7 @@ def test_a_trial_is_told_of_as_its_driver_does(records: Records) -> None:
         seconds_per_iteration=2.5,  # median of 1 + 0.5 and 3 + 0.5
         seconds_left=0,
         images_per_second=100 / 3,
-        best_accuracy_percent=90,
+        accuracy_percent=90,
     )
     searched = next(row for row in records.trials if row["trial_id"] == "s1")
     found = trial_progress(records, searched, PLANNED.axes)

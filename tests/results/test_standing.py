@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dwray.results.progress import Capacity, StageProgress, TrialProgress, Work
-from dwray.results.standing import Best, TimeLeft, Tracker, best_so_far, parallel_seconds, stage_standing, time_left
+from dwray.results.standing import (
+    Best,
+    TimeLeft,
+    Tracker,
+    best_so_far,
+    parallel_seconds,
+    score_text,
+    stage_standing,
+    time_left,
+)
 
 TRAIN = StageProgress("train", 5, work=(Work("A", 3, 10), Work("B", 2, 4)))
 
@@ -93,13 +102,12 @@ def scored(number: int, contender: str, status: str, accuracy: float, loss: floa
     return replace(
         trial(number, contender, status),
         accuracy_percent=accuracy,
-        best_accuracy_percent=accuracy + 1,
         validation_loss=loss,
         settings=f"lr {number}",
     )
 
 
-def test_the_best_of_a_search_is_a_whole_trials_last_score_and_of_trainings_any_epochs() -> None:
+def test_the_best_is_by_the_last_epoch_of_a_search_by_that_of_whole_trials() -> None:
     trials = [
         scored(0, "B", "completed", 70, 0.9),
         scored(1, "A", "completed", 80, 0.5),
@@ -111,8 +119,17 @@ def test_the_best_of_a_search_is_a_whole_trials_last_score_and_of_trainings_any_
     assert best_so_far(search, trials) == (Best("A", 80, "lr 1"), Best("B", 70, "lr 0")), "a tie goes to the first"
     by_loss = replace(search, metric="validation_loss")
     assert best_so_far(by_loss, trials) == (Best("A", 0.4, "lr 2"), Best("B", 0.9, "lr 0"))
-    assert best_so_far(TRAIN, trials[:4]) == (Best("A", 100, "seed=3"), Best("B", 71, "seed=0"))
-    assert best_so_far(TRAIN, [replace(trials[0], best_accuracy_percent=None)]) == ()
+    trainings = [replace(each, settings="") for each in trials[:4]]
+    best = Best("A", 99, "seed=3"), Best("B", 70, "seed=0")
+    assert best_so_far(TRAIN, trainings) == best
+    after_a_search_by_loss = stage_standing(replace(TRAIN, metric="validation_loss"), trainings, {})
+    assert (after_a_search_by_loss.best, after_a_search_by_loss.metric) == (best, "validation_accuracy_percent")
+    assert best_so_far(TRAIN, [replace(trials[0], accuracy_percent=None)]) == ()
+
+
+def test_a_score_says_what_it_is_of() -> None:
+    assert score_text(91.2, "validation_accuracy_percent") == "validation 91.20%"
+    assert score_text(0.4, "validation_loss") == "validation loss 0.4000"
 
 
 def test_a_tracker_forgets_a_stages_trials_and_keeps_its_paces() -> None:
