@@ -184,11 +184,13 @@ def test_bad_data_is_one_line_before_any_training(tmp_path: Path, object_store: 
     pq.write_table(pa.table({"x": [1]}), tmp_path / "data" / "train-00000-of-00001.parquet")
     sweep = write_sweep(tmp_path, data={"source": "parquet", "root": "data"})
     bucket = object_store.new_bucket()
-    swept = dwray("sweep", str(sweep), "-q", "--storage", bucket, folder=tmp_path)
+    swept = dwray("sweep", str(sweep), "--storage", bucket, folder=tmp_path)
     assert swept.returncode == 1
     assert swept.stderr.startswith("dwray: ")
     assert swept.stderr.count("\n") == 1, swept.stderr
     assert "data" in swept.stderr
     assert "to go on" not in swept.stderr
+    assert swept.stdout.splitlines()[0].startswith(f"run {tmp_path / 'runs' / 'tiny'}")
+    assert swept.stdout.splitlines()[-1] == "that run was removed: none of its trials began"
     assert list((tmp_path / "runs").iterdir()) == [], "nothing half-written"
     assert not Storage(bucket).names()

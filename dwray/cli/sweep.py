@@ -137,13 +137,12 @@ def _drive(
     from dwray.tune.sweep import run_sweep
 
     # A file of its own: sys.stdout is redirected while torchvision downloads in another thread.
-    console = Console(file=sys.stderr if as_json else sys.stdout)
+    console = Console(file=sys.stderr if as_json else sys.stdout, quiet=quiet)
     paths = run.paths
     resume_it = shlex.join(["dwray", "resume", run.name, *(["--address", address] if address else [])])
-    if not quiet:
-        console.print(f"run {paths.folder}", soft_wrap=True, highlight=False, markup=False)
-        if run.storage:
-            console.print(f"any machine can go on with it: {resume_it}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"run {paths.folder}", soft_wrap=True, highlight=False, markup=False)
+    if run.storage:
+        console.print(f"any machine can go on with it: {resume_it}", soft_wrap=True, highlight=False, markup=False)
     try:
         with display(console, quiet=quiet) as listen:
             failed = run_sweep(
@@ -158,6 +157,7 @@ def _drive(
     except UserError as error:
         # What became of a driver that was lost is not known here.
         if not resumed and not isinstance(error, LostDriverError) and run.discard_unless_begun():
+            console.print("that run was removed: none of its trials began", highlight=False)
             raise
         _tell(error, resume_it)
         context.exit(error.exit_code)
