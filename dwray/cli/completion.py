@@ -8,6 +8,13 @@ from dwray.cli.options import EPILOG
 VARIABLE = "_DWRAY_COMPLETE"
 """The environment variable through which the script asks; click derives it from the program's name."""
 
+BASH_ADDS = "COMPREPLY+=($value)"
+"""How click's script for bash offers a word: as if it had no blanks."""
+BASH_QUOTES = r"""[[ ${COMP_WORDS[COMP_CWORD]} == [\'\"]* ]] || printf -v value %q "$value"
+            [[ $value == *= ]] && compopt -o nospace
+            COMPREPLY+=("$value")"""
+"""The same of a trial's name, which has blanks, and of a setting, which goes on behind its =."""
+
 
 @click.command(epilog=EPILOG)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -22,4 +29,5 @@ def completion(context: click.Context, shell: str) -> None:
     """  # noqa: D301 - \b is click's mark of lines to leave as they are
     kind = get_completion_class(shell)
     assert kind
-    click.echo(kind(context.find_root().command, {}, "dwray", VARIABLE).source())
+    script = kind(context.find_root().command, {}, "dwray", VARIABLE).source()
+    click.echo(script.replace(BASH_ADDS, BASH_QUOTES))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dwray.cli.complete import complete_network
 from dwray.cli.options import CLASSES, EPILOG, JSON, SIZE, WIDTH, print_json
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("names", metavar="[NETWORK]...", nargs=-1)
+@click.argument("names", metavar="[NETWORK]...", nargs=-1, shell_complete=complete_network)
 @CLASSES
 @SIZE
 @WIDTH

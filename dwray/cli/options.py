@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dwray.cli.complete import complete_sweep
+from dwray.cli.complete import complete_setting, complete_sweep
 from dwray.core.config import SEEDS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,7 +44,14 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 SWEEP = _options(
     click.argument("sweep", metavar="NAME|FILE", shell_complete=complete_sweep),
-    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a setting (repeatable)."),
+    click.option(
+        "--set",
+        "overrides",
+        metavar="KEY=VALUE",
+        multiple=True,
+        shell_complete=complete_setting,
+        help="Change a setting (repeatable).",
+    ),
     click.option("--seed", type=click.IntRange(min=0, max=SEEDS - 1), help="Train with this seed alone."),
 )
 RUNS_DIR = click.option(

@@ -71,6 +71,21 @@ def _tidy(part: Any) -> Any:
     return tidy
 
 
+def setting_keys(found: Schema) -> Iterator[str]:
+    """The keys of a sweep file, those of a section behind its name and a dot: what ``--set`` changes."""
+    sections = {"file": found, **found["$defs"]}
+
+    def below(name: str) -> Iterator[str]:
+        for key, setting in sections[name]["properties"].items():
+            yield key
+            yield from (f"{key}.{each}" for each in setting.get("properties", ()))
+            for inner in _sections_of(setting):
+                if inner != "NetworkSpec":  # the names before its keys are the sweep's own
+                    yield from (f"{key}.{each}" for each in below(inner))
+
+    return below("file")
+
+
 def reference(found: Schema) -> str:
     """The keys of a sweep file as Markdown: a table for the file and one for each section, in the file's order."""
     sections = found["$defs"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dwray.cli.complete import complete_run
+from dwray.cli.complete import complete_run, complete_trial
 from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
 from dwray.errors import EXIT_USAGE, RunError, counted
 from dwray.results.kept import find_run
@@ -46,7 +46,7 @@ class AmbiguousTrialError(RunError):
 
 @click.command(epilog=EPILOG)
 @click.argument("run", shell_complete=complete_run)
-@click.argument("trial", required=False)
+@click.argument("trial", required=False, shell_complete=complete_trial)
 @RUNS_DIR
 @JSON
 def show(run: str, trial: str | None, runs_dir: Path, as_json: bool) -> None:

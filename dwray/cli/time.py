@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dwray.cli.complete import complete_network
 from dwray.cli.options import CLASSES, EPILOG, JSON, SIZE, WIDTH, print_json
 from dwray.errors import EXIT_NOT_EXCLUSIVE, SpecError
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="time", epilog=EPILOG)
-@click.argument("names", metavar="[NETWORK]...", nargs=-1)
+@click.argument("names", metavar="[NETWORK]...", nargs=-1, shell_complete=complete_network)
 @click.option("--batch-sizes", default="256,4", show_default=True, help="Batch sizes to time, comma-separated.")
 @click.option("--device", help="cpu, cuda or cuda:N; by default the GPU, if there is one.")
 @WIDTH
