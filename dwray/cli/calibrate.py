@@ -245,8 +245,8 @@ def _notes(spec: SweepSpec, found: Planned, where: str) -> list[str]:
     if found.calibration.witnessed.exclusive is False:
         notes.insert(
             0,
-            f"Not exclusive: {found.calibration.witnessed.disturbance}. The times follow the moment, from what the "
-            f"{found.device_kind} may do alone to what it did; end what else runs, and plan again.",
+            f"Not exclusive: {found.calibration.witnessed.disturbance}. The times follow the moment: alone, this "
+            f"{found.device_kind} may take far less; end what else runs, and plan again.",
         )
     if found.synthetic:
         notes.append(f"{where}: not there; measured with random images of the same shape, nothing was downloaded.")

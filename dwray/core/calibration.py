@@ -183,7 +183,9 @@ def with_reason(error: SlowDeviceError, seen: "Witnessed") -> SlowDeviceError:
 
 
 def others_share(seen: "Witnessed", seconds: float) -> float:
-    """How much of a device others had at most while they disturbed a timing: alone, it takes no less than the rest.
+    """How much of a device others had at most while they disturbed a timing.
+
+    Alone, one thread takes no less than the rest of its time; several, all waiting for the one without a core, may.
 
     Args:
         seen: What the witness saw of it.
