@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dwray.core.config import (
     PROTOCOLS,
-    SEEDS,
     SWITCHES,
     DataConfig,
     FieldError,
@@ -21,6 +20,7 @@ from dwray.core.config import (
     in_yaml,
     switches_of,
 )
+from dwray.core.seeds import SEEDS
 from dwray.errors import SpecError, near
 from dwray.paths import NAME
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dwray.core.config import SEEDS
+from dwray.core.seeds import SEEDS
 from dwray.errors import SpecError, near
 from dwray.paths import sweep_folders
 from dwray.spec import NetworkSpec, SweepSpec, place, sentence

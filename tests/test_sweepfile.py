@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import TINY
 
-from dwray.core.config import PROTOCOLS, SEEDS, TrainingConfig
+from dwray.core.config import PROTOCOLS, TrainingConfig
+from dwray.core.seeds import SEEDS
 from dwray.errors import SpecError
 from dwray.search.plan import pass_kinds
 from dwray.spec import SweepSpec, to_plain

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from dwray.cli.complete import complete_setting, complete_sweep
-from dwray.core.config import SEEDS
+from dwray.core.seeds import SEEDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,12 +10,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from dwray.core.registry import Registry
+from dwray.core.seeds import SEEDS
 
 PYDANTIC_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 """What pydantic, if it is there, is told: an unknown key is an error, and a docstring describes its field."""
-
-SEEDS = 2**32
-"""Every seed is below this: NumPy's take no larger."""
 
 
 class FieldError(ValueError):
