@@ -1,6 +1,7 @@
 """The command as a user runs it: in a process of its own, from any folder."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,7 @@ def test_a_sweep_from_the_command_line_ends_in_its_report(
     assert_swept(run)
     for text in ("search: started", "epoch 1/6", "s/epoch", "images/s", "Accuracy", "Test time", "report:"):
         assert text in run.stdout
+    assert re.search(r"\nsearch: ConvNet: initial_lr .* \(validation \d+\.\d\d%\)\n", run.stdout)
     assert "\x1b" not in run.stdout
     paths = RunPaths.find("tiny", folder / "runs")
     assert yaml.safe_load(paths.sweep.read_text())["training"]["momentum"] == 0.9, "every default is spelled out"
