@@ -232,7 +232,8 @@ def capacity_of(records: Records, stage: str) -> Capacity | None:
     """What the driver of a run has noted of its cluster for a stage; None if it has not, or another version has."""
     try:
         noted = json.loads(records.identity.get(CAPACITY, "{}"))
-        return Capacity(**noted) if noted.pop("stage", None) == stage else None
+        found = Capacity(**noted) if noted.pop("stage", None) == stage else None
+        return found if found and isinstance(found.slots, int) else None
     except (ValueError, TypeError, AttributeError):
         return None
 

@@ -131,7 +131,8 @@ def test_the_capacity_that_a_driver_noted_is_that_of_its_stage(records: Records)
     assert capacity_of(noted, "train") == capacity
     assert capacity_of(noted, "search") is None
     assert capacity_of(records, "train") is None
-    for other in ("[]", "{", '{"stage": "train"}', '{"stage": "train", "gpus": 1}'):
+    no_slots = noted_capacity("train", capacity)[CAPACITY].replace("16", '"16"')
+    for other in ("[]", "{", '{"stage": "train"}', '{"stage": "train", "gpus": 1}', no_slots):
         assert capacity_of(replace(records, identity={**records.identity, CAPACITY: other}), "train") is None
     running = but(noted, ["time"], t1={"status": "running"})
     current = run_standing(running, PLANNED, driven=True).current
