@@ -79,7 +79,7 @@ def _panel(
     # What gave no score is marked at the lower end.
     rows = [row | {"score": ends[0] if row["score"] is None else row["score"]} for row in _rows(steps)]
     order = list(dict.fromkeys(row["value"] for row in rows))
-    x = alt.X("value:O").sort(order).title(axis).axis(labelAngle=0, labelOverlap=True)
+    x = alt.X("value:O").sort(None).scale(domain=order).title(axis).axis(labelAngle=0, labelOverlap=True)
     y = alt.Y("score:Q").title(words).scale(domain=list(ends), nice=False, zero=False)
     colour = network_colour(contenders)
     shape = (

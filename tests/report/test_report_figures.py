@@ -77,6 +77,19 @@ def test_the_search_has_a_panel_for_each_axis_with_every_value_and_its_end() -> 
         assert text in texts_of(figure)
 
 
+def test_an_axis_of_thousands_of_values_is_drawn() -> None:
+    figure = search_figure(search_records({("A", "lr", value / 1000): 50.0 for value in range(1, 2001)}))
+    assert figure is not None
+    assert svg(figure).startswith("<svg ")
+
+
+def test_what_gave_no_score_has_a_mark_in_the_figure_and_none_of_its_own_in_the_data() -> None:
+    figure = search_figure(search_records({("A", "lr", 0.1): 50.0, ("A", "lr", 0.2): None}))
+    assert figure is not None
+    (table,) = figure.data
+    assert table.cells() == [["A", "0.1", "50.00", WON], ["", "0.2", "-", FAILED]]
+
+
 def test_without_a_score_there_is_no_figure() -> None:
     assert search_figure(search_records({})) is None
     assert search_figure(search_records({("A", "lr", 0.1): None})) is None
