@@ -53,7 +53,7 @@ class Figure:
     alt_text: str
     """What it shows, for those who do not see it."""
     chart: alt.LayerChart | alt.ConcatChart
-    data: Sequence[Table]
+    data: Sequence[Table] = ()
     """What it draws, to be read."""
 
     @property

@@ -148,7 +148,7 @@ def test_the_document_holds_every_table_and_names_what_failed(tmp_path: Path) ->
     assert {"accuracy", "trials"} <= {each.name for each in tables}
     for each in tables:
         assert latex_table(each) in code
-    assert "train & B & - & 0 & failed" in code
+    assert "train & B seed=0 & B & failed" in code
     assert r"RuntimeError: {[}bold]out of \textbar{} memory" in code
 
 
