@@ -64,7 +64,9 @@ def find(name_or_path: str) -> Path:
         if (folder / f"{path.name}.yaml").is_file():
             return folder / f"{path.name}.yaml"
     known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
-    raise SpecError(f"there is no sweep {name_or_path!r}{near(name_or_path, known)} (or give the path of a .yaml file)")
+    raise SpecError(
+        f"there is no sweep {name_or_path!r}{near(name_or_path, known)} (a file of your own is given by its path)"
+    )
 
 
 def validate(values: Mapping[str, Any], where: str) -> SweepSpec:

@@ -57,11 +57,12 @@ def complete_network(context: click.Context, parameter: click.Parameter, incompl
     # Read, not imported: torch takes seconds.
     source = Path(dwray.__file__).parent / "core" / "networks.py"
     registry = next(
-        node.value
+        part
         for node in ast.parse(source.read_text(encoding="utf-8")).body
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "NETWORKS"
+        for part in ast.walk(node)
+        if isinstance(part, ast.Dict)
     )
-    assert isinstance(registry, ast.Dict)
     return _beginning([ast.literal_eval(key) for key in registry.keys if key], incomplete)
 
 
