@@ -194,10 +194,12 @@ def _data(subject: Subject) -> Check:
 
 
 def _wandb(subject: Subject) -> Check:
-    from dwray.publish.process import destination
+    from dwray.publish.destination import OFFLINE, destination, mode_of_environment
 
     to = destination("auto", entity=None, project=None, key=subject.wandb_key)
-    if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
+    if to is None:
+        return Check("W&B", OK, "WANDB_MODE says disabled: --wandb publishes nothing")
+    if mode_of_environment() == OFFLINE:
         return Check("W&B", OK, "WANDB_MODE says offline: --wandb writes folders, dwray publish sends them later")
     if not to.key:
         return Check(

@@ -126,6 +126,18 @@ def test_a_key_is_found_and_never_shown(here: Here, tmp_path: Path, monkeypatch:
     assert KEY not in out + error
 
 
+def test_what_wandb_mode_comes_to_is_said(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    said = {"dryrun": "--wandb writes folders", "disabled": "--wandb publishes nothing"}
+    for mode, what in said.items():
+        monkeypatch.setenv("WANDB_MODE", mode)
+        check = found(here)["W&B"]
+        assert (check.status, what in check.found) == (OK, True)
+    monkeypatch.setenv("WANDB_MODE", "shared")
+    check = found(here)["W&B"]
+    assert (check.status, check.found) == (FAILED, "WANDB_MODE=shared: it is online, offline or disabled")
+
+
 def test_a_server_that_is_asked_and_does_not_answer_fails(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")

@@ -38,7 +38,7 @@ def doctor(
 
     from dwray.core.checks import FAILED
     from dwray.doctor import Subject, diagnose
-    from dwray.publish.process import take_key
+    from dwray.publish.destination import take_key
     from dwray.sweepfile import resolve
 
     spec = resolve(sweep, overrides) if sweep else None

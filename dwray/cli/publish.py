@@ -14,7 +14,8 @@ from dwray.results.kept import find_run
 
 if TYPE_CHECKING:
     from dwray.paths import RunPaths
-    from dwray.publish.process import Destination, Outcome
+    from dwray.publish.destination import Destination
+    from dwray.publish.process import Outcome
     from dwray.results.kept import KeptRun
     from dwray.storage import Storage
 
@@ -40,7 +41,8 @@ def publish(
     RUN is the folder of a run, SWEEP/RUN-ID, the name of a sweep (its latest run), or s3://BUCKET/PREFIX/SWEEP/RUN-ID.
     """
     to = take_destination("offline" if offline else "auto", entity, project)
-    assert to
+    if to is None:
+        context.exit(EXIT_FAILED)
     published = []
     for run in runs:
         try:
@@ -55,10 +57,15 @@ def publish(
 
 def take_destination(mode: str | None, entity: str | None, project: str | None) -> "Destination | None":
     """Where runs are published, if they are; the key is taken out of the environment, before Ray hands that on."""
-    from dwray.publish.process import destination, take_key
+    from dwray.publish.destination import destination, take_key
 
     key = take_key()
-    return destination(mode, entity=entity, project=project, key=key) if mode else None
+    if mode is None:
+        return None
+    to = destination(mode, entity=entity, project=project, key=key)
+    if to is None:
+        click.echo("W&B: WANDB_MODE=disabled: nothing is published; unset it, or ask for offline", err=True)
+    return to
 
 
 @contextmanager

@@ -1,10 +1,8 @@
 """Starting the publisher, and waiting for it no longer than it gets on."""
 
 import contextlib
-import ctypes
 import json
 import math
-import netrc
 import os
 import queue
 import signal
@@ -13,13 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from dwray.errors import UserError
 from dwray.paths import RunPaths
+from dwray.publish.destination import CONNECTION, KEY, Destination
 from dwray.publish.worker import Order
 
 STALL_SECONDS = 60.0
@@ -31,64 +28,6 @@ after the last run that was taken (and longer for large files); that of a sweep'
 """
 SHARE = 0.1
 """A sweep that has ended waits for its publisher for STALL_SECONDS, or this share of its own time if that is more."""
-CLOUD = "https://api.wandb.ai"
-KEY = "WANDB_API_KEY"
-AUTO, ONLINE, OFFLINE = "auto", "online", "offline"
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a run is published; the key stays out of every text that is made of it."""
-
-    entity: str = ""
-    project: str = "dwray"
-    base_url: str = CLOUD
-    key: str | None = field(default=None, repr=False)
-
-
-def take_key() -> str | None:
-    """W&B's key out of the environment, where Ray and every trial would find it; None if it holds none."""
-    key = os.environ.get(KEY)
-    if key:
-        # What is unset stays in the block that the process was started with, which /proc/PID/environ shows.
-        getenv = ctypes.CDLL(None).getenv
-        getenv.restype = ctypes.c_void_p
-        if address := getenv(KEY.encode()):
-            ctypes.memset(address, 0, len(os.fsencode(key)))
-    os.environ.pop(KEY, None)
-    return key or None
-
-
-def destination(mode: str, *, entity: str | None, project: str | None, key: str | None) -> Destination:
-    """Where a run is to be published, by the user's options and then by ``WANDB_*``.
-
-    Args:
-        mode: online, offline, or auto: online if there is a key.
-        entity: Whose project; by default the key's owner.
-        project: Its name.
-        key: Of the environment, as :func:`take_key` took it; without one, that of ``~/.netrc``.
-
-    Raises:
-        UserError: It is to be online, and there is no key.
-    """
-    base_url = os.environ.get("WANDB_BASE_URL", CLOUD).rstrip("/")
-    if mode == AUTO:
-        mode = os.environ.get("WANDB_MODE", AUTO)
-    key = None if mode == OFFLINE else key or _netrc_key(base_url)
-    if mode == ONLINE and not key:
-        raise UserError(f"--wandb online: there is no key for {base_url}; set {KEY}, or say --wandb offline")
-    return Destination(
-        entity or os.environ.get("WANDB_ENTITY", ""), project or os.environ.get("WANDB_PROJECT", "dwray"), base_url, key
-    )
-
-
-def _netrc_key(base_url: str) -> str | None:
-    """The key that ``wandb login`` left."""
-    try:
-        found = netrc.netrc(os.environ.get("NETRC")).authenticators(urlsplit(base_url).hostname or "")
-    except (OSError, netrc.NetrcParseError):
-        return None
-    return found[2] if found else None
 
 
 @dataclass(frozen=True)
@@ -154,12 +93,14 @@ class Publisher:
 
     @staticmethod
     def _start(paths: RunPaths) -> "subprocess.Popen[str]":
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+        kept = {
+            name: value for name, value in os.environ.items() if name in CONNECTION or not name.startswith("WANDB_")
+        }
         paths.wandb_folder.mkdir(exist_ok=True)
         with (paths.wandb_folder / "publisher.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "dwray.publish.worker"],
-                env={**environment, **_modest(paths.wandb_folder)},
+                env={**kept, **_modest(paths.wandb_folder)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

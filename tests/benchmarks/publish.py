@@ -19,7 +19,8 @@ from records import NETWORK, NOW, RAN, SETTINGS, SWITCHED, identity
 
 from dwray.paths import RunPaths
 from dwray.publish import process as publisher
-from dwray.publish.process import Destination, Publisher
+from dwray.publish.destination import Destination
+from dwray.publish.process import Publisher
 from dwray.results.store import RunStore
 
 ACCURACIES = tuple(

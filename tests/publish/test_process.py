@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import in_process
+from records import make_run
 from wandb_server import KEY
 
 from dwray.errors import UserError
-from dwray.publish.process import CLOUD, Destination, destination
+from dwray.publish.destination import CLOUD, Destination, destination
 
 ASKED = """
 from pathlib import Path
-from dwray.publish.process import take_key
+from dwray.publish.destination import take_key
 print(take_key(), take_key())
 print(Path("/proc/self/environ").read_bytes())
 import os, subprocess
@@ -47,12 +49,42 @@ def test_without_a_key_it_is_offline(home: Path) -> None:
         destination("online", entity=None, project=None, key=None)
 
 
-def test_with_a_key_it_is_online_unless_offline_was_asked_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert destination("auto", entity=None, project=None, key=KEY).key == KEY
-    assert destination("offline", entity=None, project=None, key=KEY).key is None
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert destination("auto", entity=None, project=None, key=KEY).key is None
-    assert destination("online", entity=None, project=None, key=KEY).key == KEY
+def test_with_a_key_it_is_online_unless_offline_was_asked_for(home: Path) -> None:
+    assert destination("auto", entity=None, project=None, key=KEY) == Destination("", "dwray", CLOUD, KEY)
+    assert destination("offline", entity=None, project=None, key=KEY) == Destination("", "dwray", CLOUD, None)
+
+
+@pytest.mark.parametrize("said", ["offline", "dryrun"])
+def test_what_wandb_calls_offline_is_offline(said: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", said)
+    assert destination("auto", entity=None, project=None, key=KEY) == Destination("", "dwray", CLOUD, None)
+    assert destination("online", entity=None, project=None, key=KEY) == Destination("", "dwray", CLOUD, KEY)
+
+
+def test_disabled_publishes_nothing_unless_a_mode_was_asked_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert destination("auto", entity=None, project=None, key=KEY) is None
+    assert destination("offline", entity=None, project=None, key=KEY) == Destination("", "dwray", CLOUD, None)
+    assert destination("online", entity=None, project=None, key=KEY) == Destination("", "dwray", CLOUD, KEY)
+    paths = make_run(home)
+    code, out, error = in_process("publish", str(paths.folder), capsys=capsys)
+    assert (code, out) == (1, "")
+    assert error == "W&B: WANDB_MODE=disabled: nothing is published; unset it, or ask for offline\n"
+    assert not paths.wandb_folder.exists()
+    code, out, error = in_process("report", str(paths.folder), "--wandb", "-q", capsys=capsys)
+    assert (code, error) == (0, "W&B: WANDB_MODE=disabled: nothing is published; unset it, or ask for offline\n")
+    assert not paths.wandb_folder.exists()
+
+
+def test_a_mode_that_is_none_is_said_in_a_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "shared")
+    with pytest.raises(UserError, match="WANDB_MODE=shared: it is online, offline or disabled; set it to one of them"):
+        destination("auto", entity=None, project=None, key=KEY)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with pytest.raises(UserError, match="WANDB_MODE=online: there is no key for"):
+        destination("auto", entity=None, project=None, key=None)
 
 
 def test_options_go_before_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,12 +95,12 @@ def test_options_go_before_the_environment(home: Path, monkeypatch: pytest.Monke
     assert found == Destination("us", "ours", "http://127.0.0.1:1", KEY)
     assert KEY not in repr(found)
     found = destination("auto", entity="me", project="mine", key=KEY)
-    assert (found.entity, found.project) == ("me", "mine")
+    assert found == Destination("me", "mine", "http://127.0.0.1:1", KEY)
 
 
 def test_the_key_of_netrc_is_that_of_the_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "netrc").write_text(f"machine here.example login user password {KEY}\n")
     (home / "netrc").chmod(0o600)
-    assert destination("auto", entity=None, project=None, key=None).key is None
-    monkeypatch.setenv("WANDB_BASE_URL", "https://here.example")
-    assert destination("auto", entity=None, project=None, key=None).key == KEY
+    assert destination("auto", entity=None, project=None, key=None) == Destination("", "dwray", CLOUD, None)
+    monkeypatch.setenv("WANDB_BASE_URL", there := "https://here.example")
+    assert destination("auto", entity=None, project=None, key=None) == Destination("", "dwray", there, KEY)
