@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 ENTITY = "testers"
 CREATED = "2026-01-01T00:00:00Z"
+LONGEST_PAGE = 10  # of runs, whatever is asked for: the rest comes with the next
 
 Json = dict[str, Any]
 
@@ -87,6 +88,7 @@ class Report:
     id: str
     entity: str
     project: str
+    name: str
     title: str
     description: str
     spec: Json
@@ -205,7 +207,8 @@ def _runs(backend: Backend, values: Json) -> Json:
     wanted = json.loads(values.get("filters") or "{}")
     runs = [run for run in backend.runs.values() if run.path.startswith(f"{values['entity']}/{values['project']}/")]
     nodes = [_told(run) for run in runs if all(_entry(run, name) == value for name, value in wanted.items())]
-    return {"project": {"internalId": 1, "runCount": len(nodes), "readOnly": False, "runs": _page(nodes)}}
+    page = _page(nodes, LONGEST_PAGE, values.get("cursor"))
+    return {"project": {"internalId": 1, "runCount": len(nodes), "readOnly": False, "runs": page}}
 
 
 def _entry(run: Run, name: str) -> object:
@@ -320,6 +323,7 @@ def _save_report(backend: Backend, values: Json) -> Json:
         id_,
         values["entityName"],
         values["projectName"],
+        values["name"],
         values["displayName"],
         values["description"],
         json.loads(values["spec"]),
@@ -331,15 +335,26 @@ def _save_report(backend: Backend, values: Json) -> Json:
     return {"upsertView": {"view": answer, "inserted": before is None}}
 
 
+def _reports(backend: Backend, values: Json) -> Json:
+    """The reports of a project with a name."""
+    wanted = values["entityName"], values["projectName"], values["name"]
+    found = [each for each in backend.reports.values() if (each.entity, each.project, each.name) == wanted]
+    return {"project": {"allViews": _page([{"id": each.id, "name": each.name} for each in found])}}
+
+
 def _path(values: Json) -> str:
     """The path of the run that an operation is about."""
     return "/".join((values.get("entity") or ENTITY, values["project"], values.get("run") or values["name"]))
 
 
-def _page(nodes: list[Json]) -> Json:
-    """A page of GraphQL, the last."""
-    info = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
-    return {"edges": [{"node": node, "cursor": str(number)} for number, node in enumerate(nodes)], "pageInfo": info}
+def _page(nodes: list[Json], first: int | None = None, after: str | None = None) -> Json:
+    """A page of GraphQL: the one that follows a cursor, or all."""
+    begin = int(after) + 1 if after else 0
+    end = begin + (first or len(nodes))
+    edges = [{"node": node, "cursor": str(begin + number)} for number, node in enumerate(nodes[begin:end])]
+    cursor = edges[-1]["cursor"] if edges else None
+    info = {"__typename": "PageInfo", "endCursor": cursor, "hasNextPage": end < len(nodes)}
+    return {"edges": edges, "pageInfo": info}
 
 
 OPERATIONS: dict[str, Callable[[Backend, Json], Json]] = {
@@ -365,4 +380,5 @@ OPERATIONS: dict[str, Callable[[Backend, Json], Json]] = {
     "GetProjects": _projects,
     "CreateProject": _create_project,
     "upsertView": _save_report,
+    "ProjectViews": _reports,
 }

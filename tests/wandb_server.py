@@ -21,7 +21,7 @@ from wandb_backend import ENTITY, OPERATIONS, Backend, Json
 
 KEY = "local-" + "0123456789abcdef" * 4
 
-Fault = Literal["", "401", "500", "hang", "reset", "refuse"]
+Fault = Literal["", "401", "429", "500", "hang", "reset", "lost", "refuse"]
 
 
 class WandbServer(Backend):
@@ -36,6 +36,8 @@ class WandbServer(Backend):
         self.connections: set[socket.socket] = set()
         self._fault: Fault = ""
         self._before_fault = 0
+        self._failing = ""
+        self.gate: tuple[str, str] | None = None  # a header that every request must have
         self._http: ThreadingHTTPServer | None = None
         self._open(0)
 
@@ -51,13 +53,14 @@ class WandbServer(Backend):
             "HOME": str(folder),
         }
 
-    def fail(self, fault: Fault, *, after: int = 0) -> None:
-        """Fail from now on, or once a number of further requests have been answered.
+    def fail(self, fault: Fault, *, after: int = 0, of: str = "") -> None:
+        """Fail from now on, or once a number of further requests have been answered; all, or one operation alone.
 
-        "hang" accepts and does not answer, "reset" ends each connection, "refuse" closes the port too.
+        "hang" accepts and does not answer, "reset" ends each connection, "lost" does so after it has kept what was
+        sent, "refuse" closes the port too.
         """
         with self.lock:
-            self._fault, self._before_fault = fault, after
+            self._fault, self._before_fault, self._failing = fault, after, of
         self.mended.clear()
         if fault == "refuse" and not after:
             self.close()
@@ -73,6 +76,8 @@ class WandbServer(Backend):
         """Note a request, and tell how it shall fail."""
         with self.lock:
             self.requests.append(request)
+            if self._failing not in ("", request):
+                return ""
             if self._fault and self._before_fault:
                 self._before_fault -= 1
                 return ""
@@ -124,16 +129,18 @@ class _Handler(BaseHTTPRequestHandler):
         operation = re.search(r"\b(?:query|mutation)\s+(\w+)", asked.get("query", ""))
         request = operation[1] if operation else f"{self.command} {self.path}"
         fault = self.backend.fault_of(request)
-        if fault:
+        if fault == "lost":
+            self._take(request, asked.get("variables") or {}, body, lost=True)
+        elif fault:
             self._fail(fault)
-        elif not self.path.startswith("/upload/") and not self._has_key():
+        elif not self.path.startswith("/upload/") and not (self._has_key() and self._passes_gate()):
             self._fail("401")
         else:
             self._take(request, asked.get("variables") or {}, body)
 
     do_PUT = do_GET = do_POST  # noqa: N815
 
-    def _take(self, request: str, variables: Json, body: bytes) -> None:
+    def _take(self, request: str, variables: Json, body: bytes, *, lost: bool = False) -> None:
         """Keep or answer what is known, else say 400: a connection that ends in no answer is tried for minutes."""
         parts = [unquote(part) for part in self.path.strip("/").split("/")]
         answer: Json = {}
@@ -149,15 +156,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.backend.unknown.append(request)
             self._answer(400, {"errors": [{"message": f"the stand-in cannot answer {request}: {error!r}"}]})
         else:
-            self._answer(200, answer)
+            if lost:
+                self._fail("reset")
+            else:
+                self._answer(200, answer)
+
+    def _passes_gate(self) -> bool:
+        gate = self.backend.gate
+        return gate is None or self.headers.get(gate[0]) == gate[1]
 
     def _has_key(self) -> bool:
         return self.headers.get("Authorization") == "Basic " + base64.b64encode(f"api:{KEY}".encode()).decode()
 
     def _fail(self, fault: Fault) -> None:
-        if fault in ("401", "500"):
-            message = "user is not logged in" if fault == "401" else "out of order"
-            self._answer(int(fault), {"errors": [{"message": message}]})
+        if fault.isdigit():
+            messages = {"401": "user is not logged in", "429": "rate limit exceeded"}
+            self._answer(int(fault), {"errors": [{"message": messages.get(fault, "out of order")}]})
             return
         if fault == "hang":
             self.backend.mended.wait()
