@@ -208,7 +208,7 @@ def _wandb(subject: Subject) -> Check:
     where = "environment" if subject.wandb_key else "netrc"
     if not subject.online:
         return Check("W&B", OK, f"a key for {to.base_url} is in the {where} (--online asks whether it is valid)")
-    from dwray.publish.client import PublishError, ask_server
+    from dwray.publish.server import PublishError, ask_server
 
     try:
         owner = ask_server(to.base_url, to.key, to.entity)

@@ -15,8 +15,8 @@ AUTO, ONLINE, OFFLINE, DISABLED = "auto", "online", "offline", "disabled"
 MODES = {"": AUTO, "run": ONLINE, "dryrun": OFFLINE, **{mode: mode for mode in (ONLINE, OFFLINE, DISABLED)}}
 """What WANDB_MODE may say; two of them are the client's older names."""
 CONNECTION = (
-    *("WANDB_HTTP_PROXY", "WANDB_HTTPS_PROXY", "WANDB_X_PROXIES", "WANDB__PROXIES", "WANDB_INSECURE_DISABLE_SSL"),
-    *("WANDB_X_EXTRA_HTTP_HEADERS", "WANDB__EXTRA_HTTP_HEADERS", "WANDB_APP_URL"),
+    *("WANDB_HTTP_PROXY", "WANDB_HTTPS_PROXY", "WANDB_INSECURE_DISABLE_SSL", "WANDB_APP_URL"),
+    *("WANDB_X_EXTRA_HTTP_HEADERS", "WANDB__EXTRA_HTTP_HEADERS"),
 )
 """W&B's variables that say how a server is reached; of the others the publisher is told what it needs, and no more."""
 
