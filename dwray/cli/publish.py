@@ -81,10 +81,15 @@ def published(run: "KeptRun", to: "Destination | None", *, quiet: bool) -> Itera
         try:
             yield
         except click.exceptions.Exit as end:
-            if end.exit_code in (EXIT_TRIALS_FAILED, EXIT_NOT_EXCLUSIVE):
-                _tell(publisher.finish(), run.paths, quiet=quiet)
+            if end.exit_code not in (EXIT_TRIALS_FAILED, EXIT_NOT_EXCLUSIVE):
+                _tell(publisher.stop("the sweep did not end"), run.paths, quiet=quiet)
+                raise
+            _tell(publisher.finish(), run.paths, quiet=quiet)
             raise
         _tell(publisher.finish(), run.paths, quiet=quiet)
+    except KeyboardInterrupt:
+        _tell(publisher.stop("interrupted"), run.paths, quiet=quiet)
+        raise
     finally:
         publisher.kill()
         _keep(run.paths, run.storage)

@@ -1,14 +1,8 @@
 """The one place that speaks to the W&B client. It runs in the publisher's process, never in a trial or a driver."""
 
-import base64
-import http.client
-import json
 import os
 import shutil
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +10,14 @@ from typing import Any
 import wandb
 from wandb import util
 
-from dwray.errors import UserError, one_line
+from dwray.errors import one_line
 from dwray.publish.ledger import Entry
-from dwray.publish.runs import PublishedRun
+from dwray.publish.runs import PublishedRun, published_id
+from dwray.publish.server import ASK_SECONDS, PublishError, ask
 from dwray.results.table import Table
 
-INIT_SECONDS, FINISH_SECONDS, ASK_SECONDS = 10.0, 10.0, 10.0
-"""The longest that a server may take to take up a run, to take its last rows, and to answer a question."""
+INIT_SECONDS, FINISH_SECONDS = 10.0, 10.0
+"""The longest that a server may take to take up a run, and to take its last rows."""
 RETRIES = {
     f"x_{what}_{name}": value
     for what in ("graphql", "file_stream", "file_transfer")
@@ -36,52 +31,19 @@ RETRIES = {
 """Without these an artifact on its way to a server that hangs takes minutes, whatever is said of the end of a run."""
 SLOWEST_BYTES_A_SECOND = 200_000
 """A connection that takes files more slowly is taken to hang."""
-LOOKS, BETWEEN_LOOKS_SECONDS = 3, 2.0
-"""So often is a server asked for rows that it does not show yet: it may have taken them, and count them later."""
+SAVES = 2
+"""So often a report is tried to be saved."""
+_VIEWS = """query ProjectViews($entityName: String!, $projectName: String!, $name: String) {
+    project(name: $projectName, entityName: $entityName) {
+        allViews(viewType: "runs", viewName: $name) { edges { node { id name } } }
+    }
+}"""
 MOST_ROWS = 10_000
 """Rows of a table that are shown; the artifact has them all."""
 
 
 util.pd_available = False
 """Otherwise the client imports pandas, 40 MB, to ask of each value whether it is a DataFrame: none is."""
-
-
-class PublishError(UserError):
-    """The server did not take something; the message says why."""
-
-
-def ask_server(base_url: str, key: str, entity: str) -> str:
-    """Ask a server who we are, before anything is sent; returns whose project it is to be.
-
-    Args:
-        base_url: The server's.
-        key: The user's.
-        entity: Whose project the user wants; "" for the key's owner's.
-
-    Raises:
-        PublishError: It does not answer in time, or not with a yes.
-    """
-    query = json.dumps({"query": "query Viewer { viewer { id entity username } }", "operationName": "Viewer"})
-    credentials = base64.b64encode(f"api:{key}".encode()).decode()
-    request = urllib.request.Request(
-        f"{base_url}/graphql",
-        data=query.encode(),
-        headers={"Content-Type": "application/json", "Authorization": f"Basic {credentials}"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=ASK_SECONDS) as answer:
-            viewer = ((json.load(answer) or {}).get("data") or {}).get("viewer")
-    except urllib.error.HTTPError as error:
-        hint = ": the key is not valid there; set WANDB_API_KEY" if error.code in (401, 403) else ""
-        raise PublishError(f"{base_url} answers {error.code} {error.reason}{hint}") from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or one_line(error)
-        raise PublishError(f"{base_url} does not answer ({reason})") from error
-    except (ValueError, AttributeError) as error:
-        raise PublishError(f"{base_url} answers, but not as a W&B server does") from error
-    if not viewer:
-        raise PublishError(f"{base_url} does not know the key; set WANDB_API_KEY")
-    return entity or str(viewer.get("entity") or viewer.get("username") or "")
 
 
 class Client:
@@ -93,10 +55,14 @@ class Client:
         project: Gets the runs.
         base_url: Of the server.
         key: The user's; None writes folders, and asks no server for anything.
+        heard: Called when the server has answered, and more of the same run or the tables is to come.
     """
 
-    def __init__(self, folder: Path, *, entity: str, project: str, base_url: str, key: str | None) -> None:
+    def __init__(
+        self, folder: Path, *, entity: str, project: str, base_url: str, key: str | None, heard: Callable[[], None]
+    ) -> None:
         self.folder, self.entity, self.project, self.key = folder, entity, project, key
+        self._base_url, self._heard = base_url, heard
         folder.mkdir(parents=True, exist_ok=True)
         wandb.setup(wandb.Settings(**self._settings(), base_url=base_url, api_key=key))
         self._open: dict[str, tuple[wandb.Run, int]] = {}
@@ -167,6 +133,7 @@ class Client:
             reinit="create_new",
             settings=wandb.Settings(**self._settings(upload_seconds)),
         )
+        self._heard()
         step = "pass" if run.job_type == "time" else "epoch"
         opened.define_metric(step)
         for section in ("train", "validation", "seconds", "test_time"):
@@ -191,7 +158,7 @@ class Client:
         Raises:
             PublishError: The server does not take them.
         """
-        seconds = upload_seconds(files)
+        seconds = ASK_SECONDS + upload_seconds(files.values())
         try:
             opened = self._start(run, upload_seconds=seconds)
             shown = {f"tables/{table.name}": _as_wandb_has_it(table) for table in tables if table.rows}
@@ -204,6 +171,7 @@ class Client:
             opened.log_artifact(artifact)
             if self.key:
                 artifact.wait(timeout=int(seconds))  # the end of a run says nothing of what became of it
+            self._heard()
             self._end(opened, failed=False)
         except Exception as error:  # as above
             raise PublishError(f"{run.name}: {one_line(error)}") from error
@@ -218,15 +186,8 @@ class Client:
         Raises:
             PublishError: The server does not say.
         """
-        found: dict[str, str] = {}
-        for look in range(LOOKS):
-            if look:
-                time.sleep(BETWEEN_LOOKS_SECONDS)
-            there = self._there(run)
-            found = {key: why for key, entry in sent.items() if (why := _lacks(entry, there.get(key)))}
-            if not found:
-                break
-        return found
+        there = self._there(run)
+        return {key: why for key, entry in sent.items() if (why := _lacks(entry, there.get(key)))}
 
     def _there(self, run: str) -> dict[str, tuple[str, int]]:
         """The state and the number of rows of all that the server has of a dwray run, by id."""
@@ -238,40 +199,74 @@ class Client:
         except Exception as error:  # as above
             raise PublishError(f"the runs could not be read back: {one_line(error)}") from error
 
-    def save_report(self, report: Any, report_id: str) -> tuple[str, str]:
-        """Save a report, in the place of the one with that id if there is one; its id and address.
+    def save_report(self, report: Any, report_id: str, run: str) -> tuple[str, str]:
+        """Save a report, in the place of the one that is there; its id and address.
+
+        Args:
+            report: Of a dwray run.
+            report_id: Of the one that is there; "" if that is not known, and the server is asked.
+            run: The dwray run.
 
         Raises:
             PublishError: The server does not take it.
         """
-        report.id = report_id
         # The package asks the environment for the key and has no other way.
         os.environ["WANDB_API_KEY"] = self.key or ""
         try:
-            report.save()
-        except Exception as error:  # it raises what its server's answer made it raise
+            model = report._to_model()  # as for its specification
+            for more in reversed(range(SAVES)):
+                try:
+                    report.id = self._save(model, report_id, published_id(run)[:12])
+                    break
+                except PublishError as error:
+                    if not more:
+                        raise PublishError(f"the report: {error}") from error
+            return str(report.id), str(report.url)
+        except PublishError:
+            raise
+        except Exception as error:  # as above
             raise PublishError(f"the report: {one_line(error)}") from error
         finally:
             del os.environ["WANDB_API_KEY"]
-        return str(report.id), str(report.url)
 
-    def end_open(self) -> None:
-        """End the runs that are open: nothing more will come of them now.
+    def _save(self, model: Any, report_id: str, name: str) -> str:
+        """Save a report under a name of its own, and at once: the package draws its names, and repeats what is lost."""
+        from wandb_workspaces.reports.v2 import gql  # much memory, which the trials of a sweep may want until then
+
+        there = {"entityName": self.entity, "projectName": self.project}
+        if not report_id:
+            views = ask(self._base_url, self.key or "", _VIEWS, **there, name=name)["project"]["allViews"]["edges"]
+            report_id = next((view["node"]["id"] for view in views if view["node"]["name"] == name), "")
+        saved = ask(
+            self._base_url,
+            self.key or "",
+            gql.upsert_view,
+            id=report_id or None,
+            name=name,
+            **there,
+            displayName=model.display_name,
+            description=model.description,
+            type="runs",
+            spec=model.spec.model_dump_json(by_alias=True, exclude_none=True),
+        )
+        return str(saved["upsertView"]["view"]["id"])
+
+    def end(self, run_id: str) -> None:
+        """End a run that is open: nothing more will come of it now.
 
         Raises:
             PublishError: The server does not take it.
         """
-        while self._open:
-            _, (opened, _) = self._open.popitem()
-            try:
-                self._end(opened, failed=False)
-            except Exception as error:  # as above
-                raise PublishError(f"{opened.name}: {one_line(error)}") from error
+        opened, _ = self._open.pop(run_id)
+        try:
+            self._end(opened, failed=False)
+        except Exception as error:  # as above
+            raise PublishError(f"{opened.name}: {one_line(error)}") from error
 
 
-def upload_seconds(files: Mapping[str, Path]) -> float:
-    """The longest that files may take to the server."""
-    return ASK_SECONDS + sum(path.stat().st_size for path in files.values()) / SLOWEST_BYTES_A_SECOND
+def upload_seconds(files: Iterable[Path]) -> float:
+    """The longest that the bytes of files may take to the server, beside its answers."""
+    return sum(path.stat().st_size for path in files) / SLOWEST_BYTES_A_SECOND
 
 
 def forget(folder: Path, run_id: str) -> None:

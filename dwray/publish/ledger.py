@@ -30,6 +30,8 @@ class Entry:
     """What W&B calls its state, once all is there."""
     why: str | None = None
     """Of a failure."""
+    open: bool = False
+    """It was told to go on, and its file offline has no end."""
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Ledger:
     report_id: str = ""
     report_url: str = ""
     runs: dict[str, Entry] = field(default_factory=dict)
+    cut_off: bool = False
+    """A publisher was ended while it sent: the server may have rows of runs that have no entry."""
 
     @classmethod
     def read(cls, path: Path) -> "Ledger":
@@ -72,7 +76,7 @@ class Ledger:
         if (entity, project, base_url) != (self.entity, self.project, self.base_url):
             kept = {key: entry for key, entry in self.runs.items() if entry.state == OFFLINE}
             self.entity, self.project, self.base_url = entity, project, base_url
-            self.report_id, self.report_url, self.runs = "", "", kept
+            self.report_id, self.report_url, self.cut_off, self.runs = "", "", False, kept
 
     def state_of(self, run_id: str, folder: Path) -> tuple[str, str | None]:
         """Where a run is, and why not: an offline one may have been sent by ``wandb sync`` since.
@@ -99,7 +103,9 @@ class Ledger:
             run_id: Of the W&B run.
             folder: Where the client's offline runs are.
         """
-        return not self.project and not any(map(_synced, _offline_files(run_id, folder)))
+        entry = self.runs.get(run_id)
+        told = self.cut_off or (entry is not None and entry.state != OFFLINE)
+        return not (self.project and told) and not any(map(_synced, _offline_files(run_id, folder)))
 
     def count(self) -> Counter[str]:
         """How many runs there are in each state."""

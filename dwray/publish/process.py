@@ -5,7 +5,6 @@ import json
 import math
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -17,17 +16,19 @@ from typing import Any
 
 from dwray.paths import RunPaths
 from dwray.publish.destination import CONNECTION, KEY, Destination
-from dwray.publish.worker import Order
+from dwray.publish.order import Order
 
 STALL_SECONDS = 60.0
-"""A publisher that says nothing for so long is ended: its server hangs.
+"""A publisher whose server took nothing for so long is ended: its server hangs.
 
 It gives up by itself well before: measured with a server that answers 401 or 500, hangs, resets or refuses, 7 to 18 s
 where it does so from the start, up to 48 s where it begins in the middle. The bound of ``dwray publish`` is this long
 after the last run that was taken (and longer for large files); that of a sweep's end is SHARE's.
 """
-SHARE = 0.1
-"""A sweep that has ended waits for its publisher for STALL_SECONDS, or this share of its own time if that is more."""
+SHARE, LEAST_SECONDS = 0.1, 5.0
+"""A sweep that has ended waits so long while its publisher's server takes nothing: this share of its own time, or these
+seconds if that is less, and STALL_SECONDS at most. While the server takes one thing after the other it waits for as
+long as that goes on, up to STALL_SECONDS in all, or the share of its own time if that is more."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,16 @@ class Publisher:
             self._broken = f"the publisher could not be started: {error}"
             return
         order = Order(str(paths.folder), to.entity, to.project, to.base_url, to.key, follow)
+        self._say(json.dumps(asdict(order)))
+        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+
+    def _say(self, line: str) -> None:
+        """Tell its process something; one that has ended hears nothing."""
+        assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(asdict(order)) + "\n")
+            self._process.stdin.write(f"{line}\n")
             self._process.stdin.flush()
-        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
 
     @staticmethod
     def _start(paths: RunPaths) -> "subprocess.Popen[str]":
@@ -110,12 +116,13 @@ class Publisher:
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            with contextlib.suppress(ValueError):  # the client's own words
-                found = json.loads(line)
-                if isinstance(found, dict):
-                    self._broken = found.get("error", self._broken)
-                    self._lines.put(found)
+        with process.stdout:
+            for line in process.stdout:
+                with contextlib.suppress(ValueError):  # the client's own words
+                    found = json.loads(line)
+                    if isinstance(found, dict):
+                        self._broken = found.get("error", self._broken)
+                        self._lines.put(found)
         self._lines.put(None)
 
     def finish(self) -> Outcome:
@@ -123,43 +130,49 @@ class Publisher:
         if self._broken or self._process is None:
             self.kill()
             return Outcome(error=self._broken)
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        self._say("")
         try:
             return self._wait()
         finally:
             self.kill()
 
     def _wait(self) -> Outcome:
-        ends = self._latest_end()
-        patience = STALL_SECONDS
+        began = time.monotonic()
+        share = SHARE * (began - self._began)
+        patience = min(STALL_SECONDS, max(LEAST_SECONDS, share)) if self._follow else STALL_SECONDS
+        ends = began + max(STALL_SECONDS, share) if self._follow else math.inf
+        more = 0.0
         while True:
             try:
-                line = self._lines.get(timeout=max(0, min(patience, ends - time.monotonic())))
+                line = self._lines.get(timeout=max(0, min(patience + more, ends - time.monotonic())))
             except queue.Empty:
-                why = "no answer for" if time.monotonic() < ends else "it was not done after"
-                return Outcome(error=f"{why} {patience:.0f} s")
+                late = time.monotonic() >= ends
+                why = (
+                    f"it was not done after {ends - began:.0f} s" if late else f"no answer for {patience + more:.0f} s"
+                )
+                return Outcome(error=why)
             if line is None:
                 return Outcome(error=self._broken or "its process was ended")
             if "error" in line:
                 return Outcome(error=line["error"])
             if "ended" in line:
                 return _outcome(line["ended"])
-            patience = STALL_SECONDS + line.get("wait", 0)
+            more = line.get("wait", 0.0)
 
-    def _latest_end(self) -> float:
-        """When it is not waited for any longer, by the monotonic clock."""
-        now = time.monotonic()
-        return now + max(STALL_SECONDS, SHARE * (now - self._began)) if self._follow else math.inf
+    def stop(self, why: str) -> Outcome:
+        """End it before all is sent."""
+        self.kill()
+        return Outcome(error=self._broken or why)
 
     def kill(self) -> None:
-        """End its process, and the client's own."""
+        """End its process; the client's service sees that, and ends within a second."""
         process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def _outcome(ended: Mapping[str, Any]) -> Outcome:
