@@ -159,7 +159,7 @@ def test_published_twice_is_published_once_and_a_change_sends_what_is_new(
     assert_all_there(server, paths, with_paper=True)
     asked = set(server.requests)
     viewing = {"Viewer", "GetViewer", "GetDefaultEntity"}
-    assert asked - viewing == {"Runs", "ProjectInternalId", "GetProjects", "upsertView"}
+    assert asked - viewing == {"Runs", "ProjectInternalId", "upsertView"}
     assert [report.saves for report in server.reports.values()] == [2]
 
     table = read_parquet(paths.trials, TRIALS)

@@ -78,8 +78,14 @@ def test_what_may_be_written_offline(tmp_path: Path) -> None:
     assert ledger.may_be_written("a", tmp_path)
     offline_file(paths, "b", synced=True)
     assert not ledger.may_be_written("b", tmp_path)
+    ledger.runs = {state: entry(state) for state in (OFFLINE, TOLD, SENT, FAILED)}
+    assert ledger.may_be_written(FAILED, tmp_path)  # nothing was sent anywhere
     ledger.moved("me", "a project", "http://there")
+    ledger.runs |= {state: entry(state) for state in (TOLD, SENT, FAILED)}
+    assert [key for key in ("a", *ledger.runs) if ledger.may_be_written(key, tmp_path)] == ["a", OFFLINE]
+    ledger.cut_off = True
     assert not ledger.may_be_written("a", tmp_path)
+    assert not ledger.may_be_written(OFFLINE, tmp_path)
 
 
 def test_of_another_project_nothing_is_known(tmp_path: Path) -> None:
