@@ -24,34 +24,6 @@ LOOKS, BETWEEN_LOOKS_SECONDS = 3, 2.0
 """So often is a server asked for rows that it does not show yet: it may have taken them, and count them later."""
 NOTE_SECONDS = 5.0
 """What was sent is written into the ledger at least so often, in case this process is killed."""
-LOCK_SECONDS = 5.0
-"""Another publisher of the same run may take so long to end; one that goes on is not waited for."""
-COMPUTE_SECONDS = 30.0
-"""Reading records, making tables or a report takes less, and no server is at fault meanwhile."""
-MOST_FAILURES = 2
-"""After so many failures in a row the server is taken to be away."""
-LOOKS, BETWEEN_LOOKS_SECONDS = 3, 2.0
-"""So often is a server asked for rows that it does not show yet: it may have taken them, and count them later."""
-NOTE_SECONDS = 5.0
-"""What was sent is written into the ledger at least so often, in case this process is killed."""
-LOCK_SECONDS = 5.0
-"""Another publisher of the same run may take so long to end; one that goes on is not waited for."""
-COMPUTE_SECONDS = 30.0
-"""Reading records, making tables or a report takes less, and no server is at fault meanwhile."""
-LOOKS, BETWEEN_LOOKS_SECONDS = 3, 2.0
-"""So often is a server asked for rows that it does not show yet: it may have taken them, and count them later."""
-NOTE_SECONDS = 5.0
-"""What was sent is written into the ledger at least so often, in case this process is killed."""
-LOCK_SECONDS = 5.0
-"""Another publisher of the same run may take so long to end; one that goes on is not waited for."""
-COMPUTE_SECONDS = 30.0
-"""Reading records, making tables or a report takes less, and no server is at fault meanwhile."""
-NOTE_SECONDS = 5.0
-"""What was sent is written into the ledger at least so often, in case this process is killed."""
-LOCK_SECONDS = 5.0
-"""Another publisher of the same run may take so long to end; one that goes on is not waited for."""
-COMPUTE_SECONDS = 30.0
-"""Reading records, making tables or a report takes less, and no server is at fault meanwhile."""
 COMPUTE_SECONDS = 30.0
 """Reading records, making tables or a report takes less, and no server is at fault meanwhile."""
 
@@ -143,10 +115,12 @@ class Publishing:
         tell(wait=COMPUTE_SECONDS)
         self._last = True
         records = Records.read(self.paths)
+        tell(read="records")
         self._publish(records, last=True)
         self._end_open()
         tell(wait=COMPUTE_SECONDS)
         tables = make_tables(records)
+        tell(made="tables")
         self._send_tables(records, tables)
         if self.order.key:
             self._cut_off = False  # whatever another time may have sent has its entry now

@@ -33,52 +33,8 @@ SHARE = 0.05
 """Of one core's time that the looks may take: the rest belongs to the trials."""
 NICENESS = 10
 """Whatever else runs on this machine goes before."""
-MOST_OPEN = 32
-"""So many runs that go on are told of while they do; the others once they ended."""
-MOST_FAILURES = 2
-"""After so many failures in a row the server is taken to be away."""
-LOOKS, BETWEEN_LOOKS_SECONDS = 3, 2.0
-"""So often is a server asked for rows that it does not show yet: it may have taken them, and count them later."""
-NOTE_SECONDS = 5.0
-"""What was sent is written into the ledger at least so often, in case this process is killed."""
 LOCK_SECONDS = 5.0
 """Another publisher of the same run may take so long to end; one that goes on is not waited for."""
-COMPUTE_SECONDS = 30.0
-"""Reading records, making tables or a report takes less, and no server is at fault meanwhile."""
-SHARE = 0.05
-"""Of one core's time that the looks may take: the rest belongs to the trials."""
-NICENESS = 10
-"""Whatever else runs on this machine goes before."""
-MOST_OPEN = 32
-"""So many runs that go on are told of while they do; the others once they ended."""
-MOST_FAILURES = 2
-"""After so many failures in a row the server is taken to be away."""
-LOOKS, BETWEEN_LOOKS_SECONDS = 3, 2.0
-"""So often is a server asked for rows that it does not show yet: it may have taken them, and count them later."""
-NOTE_SECONDS = 5.0
-"""What was sent is written into the ledger at least so often, in case this process is killed."""
-LOCK_SECONDS = 5.0
-"""Another publisher of the same run may take so long to end; one that goes on is not waited for."""
-COMPUTE_SECONDS = 30.0
-"""Reading records, making tables or a report takes less, and no server is at fault meanwhile."""
-NICENESS = 10
-"""Whatever else runs on this machine goes before."""
-MOST_OPEN = 32
-"""So many runs that go on are told of while they do; the others once they ended."""
-MOST_FAILURES = 2
-"""After so many failures in a row the server is taken to be away."""
-LOOKS, BETWEEN_LOOKS_SECONDS = 3, 2.0
-"""So often is a server asked for rows that it does not show yet: it may have taken them, and count them later."""
-NOTE_SECONDS = 5.0
-"""What was sent is written into the ledger at least so often, in case this process is killed."""
-LOCK_SECONDS = 5.0
-"""Another publisher of the same run may take so long to end; one that goes on is not waited for."""
-COMPUTE_SECONDS = 30.0
-"""Reading records, making tables or a report takes less, and no server is at fault meanwhile."""
-LOCK_SECONDS = 5.0
-"""Another publisher of the same run may take so long to end; one that goes on is not waited for."""
-COMPUTE_SECONDS = 30.0
-"""Reading records, making tables or a report takes less, and no server is at fault meanwhile."""
 
 
 def publish(order: Order, ended: threading.Event) -> Mapping[str, Any]:

@@ -193,7 +193,7 @@ def test_a_trial_that_changed_after_it_was_sent_is_not_written_offline(
     assert offline_folders(paths) == []
 
 
-FAULTS: tuple[Fault, ...] = ("401", "500", "hang", "reset", "refuse")
+FAULTS: tuple[Fault, ...] = ("401", "429", "500", "hang", "reset", "refuse")
 
 
 def publish_to_failing(paths: RunPaths, server: WandbServer) -> None:
