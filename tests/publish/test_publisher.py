@@ -131,8 +131,8 @@ def test_a_driver_that_is_killed_marks_no_run_as_finished_that_goes_on(tmp_path:
         wait_until(lambda: "A seed=0" in by_name(server))
         assert publisher._process
         assert publisher._process.stdin
-        publisher._process.stdin.close()  # as the system does for a driver that is killed
         assert worker_of(paths.folder)
+        publisher._process.stdin.close()  # as the system does for a driver that is killed
         wait_until(lambda: worker_of(paths.folder) is None, seconds=5)
         publisher._process.wait()
         assert by_name(server)["A seed=0"].state == "running"
