@@ -21,9 +21,10 @@ from dwray.publish.order import Order
 STALL_SECONDS = 60.0
 """A publisher whose server took nothing for so long is ended: its server hangs.
 
-It gives up by itself well before: measured with a server that answers 401 or 500, hangs, resets or refuses, 7 to 18 s
-where it does so from the start, up to 48 s where it begins in the middle. The bound of ``dwray publish`` is this long
-after the last run that was taken (and longer for large files); that of a sweep's end is SHARE's.
+Measured (dwray publish of 7 runs, on two cores that others used too, 2026-11-29) with a server that answers 401, 429 or
+500, hangs, resets or refuses: given up after 2 to 12 s where it does so from the start, 4 to 22 s from the second run
+on, 5 to 40 s at the tables, and there by this bound where it hangs. The bound of ``dwray publish`` is this long after
+the last thing that was taken (and longer for large files); that of a sweep's end is SHARE's.
 """
 SHARE, LEAST_SECONDS = 0.1, 5.0
 """A sweep that has ended waits so long while its publisher's server takes nothing: this share of its own time, or these

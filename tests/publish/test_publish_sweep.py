@@ -29,7 +29,7 @@ from dwray.results.store import read_parquet
 pytestmark = [pytest.mark.slow, pytest.mark.lab]
 
 WELL = (0, EXIT_NOT_EXCLUSIVE)
-COMPUTING_SECONDS = 6
+COMPUTING_SECONDS = 8
 """More than the publisher needs to read records and to make the tables, while its server is not asked for anything."""
 SWEEP = {
     **TINY,
