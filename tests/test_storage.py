@@ -108,6 +108,27 @@ def test_what_may_pass_is_tried_again_and_what_does_not_is_told_at_once(
     assert time.monotonic() - began < 2
 
 
+def test_a_store_that_cannot_be_opened_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening one may ask the network where the bucket is."""
+    from pyarrow import fs
+
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.01)
+    failures = iter([OSError("When resolving region for bucket 'x': curlCode: 6, Couldn't resolve host name")] * 3)
+
+    class Unreachable:
+        @staticmethod
+        def from_uri(location: str) -> tuple[fs.FileSystem, str]:
+            for failure in failures:
+                raise failure
+            return fs.LocalFileSystem(), "/there/is/nothing"
+
+    monkeypatch.setattr(fs, "FileSystem", Unreachable)
+    assert Storage("s3://x/y").names() == []
+    failures = iter([OSError("AWS Error ACCESS_DENIED during HeadBucket")])
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        Storage("s3://x/y").names()
+
+
 @pytest.mark.slow
 def test_an_outage_of_the_object_store_is_waited_for(object_store: ObjectStore) -> None:
     place = Storage(object_store.new_bucket())
