@@ -67,7 +67,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         self.check()
-        self._write()
+        self._write(self._storage)
         # Two drivers may both have found no lease, or the same dead one.
         time.sleep(SETTLE_SECONDS)
         held = _read(self._storage)
@@ -114,17 +114,19 @@ class Lease:
                 return True
         return False
 
-    def _write(self) -> None:
+    def _write(self, storage: Storage) -> None:
         self._beat += 1
-        self._storage.write(NAME, json.dumps({**self._driver, "beat": self._beat}).encode())
+        storage.write(NAME, json.dumps({**self._driver, "beat": self._beat}).encode())
 
     def _renew(self) -> None:
+        # Without patience: a beat that comes late could be written over the lease of whoever took over meanwhile.
+        quick = Storage(self._storage.location, patience_seconds=0)
         while not self._done.wait(BEAT_SECONDS):
             try:
                 # None, too, is another's doing: whoever took it over has ended since, and removed it.
-                self._lost = not self._is_own(_read(self._storage))
+                self._lost = not self._is_own(_read(quick))
                 if not self._lost:
-                    self._write()
+                    self._write(quick)
             except OSError:
                 continue  # a storage that is away for a while: the next beat tries again
             if self._lost:
