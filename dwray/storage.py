@@ -24,6 +24,8 @@ OPTIONS = {"region", "endpoint_override", "scheme", "allow_bucket_creation", "re
 """Of a location, as pyarrow.fs takes them; there are others, for keys, which have no place in a location."""
 PATIENCE_SECONDS = 300.0
 """So long a store that fails is tried again; an outage of seconds to minutes costs time and nothing else."""
+GOOGLES_PATIENCE = "retry_limit_seconds"
+"""Google's client tries for a quarter of an hour by itself, whoever waits for it."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
 PASSING = {
     errno.EIO,
@@ -95,6 +97,8 @@ class _ObjectStore:
         from pyarrow import ArrowInvalid
         from pyarrow.fs import FileSystem
 
+        if location.startswith("gs://") and GOOGLES_PATIENCE not in location:
+            location += f"{'&' if '?' in location else '?'}{GOOGLES_PATIENCE}=5"
         try:
             self._system, root = FileSystem.from_uri(location)
         except ArrowInvalid as error:

@@ -15,7 +15,7 @@ from onprem import CREDENTIALS, HOME, SWEEP, TOP, Task, setup_in_the_lab
 
 from dwray.paths import RunPaths
 
-LAPTOP, HOSTS = "laptop", ("n1", "n2", "n3", "n4")
+LAPTOP, HOSTS = "laptop", ("n1", "n2", "n3", "n4", "n5")
 ADDRESSES = {LAPTOP: "10.77.0.254", **{name: f"10.77.0.{number}" for number, name in enumerate(HOSTS, start=1)}}
 GATEWAY = "172.31.255.254"
 """The laptop's address in the network of moto's instances."""
@@ -80,7 +80,6 @@ class Cloud:
     no_spot: Path
     plugged: dict[str, str] = field(default_factory=dict)
     """Hosts by the instance that they are."""
-    released: list[str] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def instances(self, kind: str = "worker") -> dict[str, dict[str, Any]]:
@@ -92,16 +91,12 @@ class Cloud:
         }
 
     def follow(self) -> None:
-        """Give new instances a host, and take the hosts of ended ones apart, until the cloud's end."""
+        """Give new instances a host each, and take the hosts of ended ones apart, until the cloud's end."""
         free = list(HOSTS)
         while not self._ended.wait(0.3):
             there = self.instances("head") | self.instances("worker")
             for instance in set(self.plugged) - set(there):
-                name = self.plugged.pop(instance)
-                self.lab.power_off(name)
-                self.lab.start(name)
-                free.append(name)
-                self.released.append(instance)
+                self.lab.power_off(self.plugged.pop(instance))
             for instance in set(there) - set(self.plugged):
                 name = self.plugged[instance] = free.pop(0)
                 for command in (
