@@ -48,6 +48,22 @@ def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | Non
     return validate(values, str(path))
 
 
+def resolve_source(source: str, overrides: Sequence[str] = ()) -> SweepSpec:
+    """A sweep on a data source, with all else as it is by default.
+
+    Args:
+        source: Its name in DATASETS.
+        overrides: As of :func:`resolve`.
+
+    Raises:
+        SpecError: As :func:`resolve` does.
+    """
+    values: dict[str, Any] = {"networks": ["ConvNet"], "data": {"source": source}}
+    for override in overrides:
+        _override(values, override)
+    return validate(values, source)
+
+
 def find(name_or_path: str) -> Path:
     """The path of a sweep file.
 

@@ -42,16 +42,17 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+SETTINGS = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    shell_complete=complete_setting,
+    help="Change a setting (repeatable).",
+)
 SWEEP = _options(
     click.argument("sweep", metavar="NAME|FILE", shell_complete=complete_sweep),
-    click.option(
-        "--set",
-        "overrides",
-        metavar="KEY=VALUE",
-        multiple=True,
-        shell_complete=complete_setting,
-        help="Change a setting (repeatable).",
-    ),
+    SETTINGS,
     click.option("--seed", type=click.IntRange(min=0, max=SEEDS - 1), help="Train with this seed alone."),
 )
 RUNS_DIR = click.option(

@@ -42,7 +42,7 @@ NOT_RUN = {
     "ruff": ".ci/run",
 }
 """Programs whose commands no test of this file runs, and why, or what does."""
-PARSED = {"bench", "publish", "resume"}
+PARSED = {"bench", "data", "publish", "resume"}
 """Commands of dwray that take minutes, a cluster or a network: their options are parsed."""
 SHORT = "--no-crossover"
 """Of ``dwray time``, which takes minutes without it."""
