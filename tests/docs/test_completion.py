@@ -29,6 +29,8 @@ def completed(words: str, scratch: Path) -> list[str]:
         ("dwray sch", ["schema"]),
         ("dwray sweep errata-d", ["errata-digits"]),
         ("dwray plan --set x=1 paper-", ["paper-cifar10", "paper-cifar100"]),
+        ("dwray doctor errata-d", ["errata-digits"]),
+        ("dwray doctor digits --set training.mo", ["training.momentum="]),
         ("dwray data fetch cifar", ["cifar10", "cifar100"]),
         ("dwray data fetch im", ["image_folder"]),
         ("dwray data fetch cifar100 --set data.mi", ["data.mirror="]),
