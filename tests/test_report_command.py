@@ -77,7 +77,7 @@ def test_the_ending_of_the_file_says_what_it_is(
 def test_csv_is_a_folder_with_a_file_for_each_table(runs: tuple[RunPaths, RunPaths], capsys: Capture) -> None:
     _, out, _ = in_process("report", "hand", "--format", "csv", capsys=capsys)
     folder = Path(out.strip())
-    assert folder == runs[0].csv
+    assert folder == runs[0].in_format("csv")
     with (folder / "accuracy.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["measured"] == "92.0"
     _, out, _ = in_process("report", "hand", "--format", "csv", "-o", "elsewhere", capsys=capsys)

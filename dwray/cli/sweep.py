@@ -238,11 +238,13 @@ def keep_report(run: KeptRun) -> None:
     """Copy the report to where the run is kept; that it could not be is no failure of the sweep."""
     if not run.storage:
         return
+    from dwray.report.formats import FORMATS
     from dwray.results.mirror import Mirror
 
     paths = run.paths
+    texts = [paths.report(form.endings[0]) for form in FORMATS.values() if form.in_run]
     folders = paths.table("").parent, paths.figure("").parent
-    made = [paths.markdown, paths.latex, paths.html, *(path for folder in folders for path in folder.glob("*"))]
+    made = [*texts, *(path for folder in folders for path in folder.glob("*"))]
     try:
         with Mirror(paths, run.storage, last_seconds=REPORT_SECONDS) as mirror:
             for path in made:
