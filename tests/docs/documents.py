@@ -47,11 +47,15 @@ def blocks_of(path: Path) -> Iterator[Block]:
     assert began is None, f"{path}: a block is not closed"
 
 
-def inline_of(path: Path) -> Iterator[str]:
-    """The commands of dwray that a document's sentences have in backticks."""
+def spans(path: Path) -> list[str]:
+    """What a document's sentences and tables have in backticks."""
     text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
-    for command in re.findall(r"`(dwray [^`]+)`", TABLE_OF_ERRORS.sub("", text)):
-        yield " ".join(command.split())
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", TABLE_OF_ERRORS.sub("", text))]
+
+
+def inline_of(path: Path) -> Iterator[str]:
+    """The commands of dwray among them."""
+    yield from (span for span in spans(path) if span.startswith("dwray "))
 
 
 INLINE = sorted(

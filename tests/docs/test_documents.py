@@ -21,11 +21,13 @@ import pytest
 import yaml
 from commands import dwray as run_dwray
 from commands import in_process
-from documents import BLOCKS, FILES, INLINE, ROOT, Block, commands
+from documents import BLOCKS, FILES, INLINE, ROOT, Block, commands, spans
 
 import dwray
 from dwray.cli import cli
-from dwray.cli.schema import reference, sweep_schema
+from dwray.cli.schema import reference, setting_keys, sweep_schema
+from dwray.core.crossover import MAX_ROUNDS
+from dwray.core.witness import OTHERS_SECONDS, OTHERS_SHARE
 from dwray.errors import EXIT_FAILED, EXIT_NOT_EXCLUSIVE
 from dwray.sweepfile import resolve
 
@@ -216,6 +218,29 @@ def test_an_editor_marks_what_dwray_refuses(change: dict[str, object]) -> None:
 def test_what_a_document_links_to_is_there(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", path.read_text(encoding="utf-8")):
         assert "://" in target or (path.parent / target).exists(), target
+
+
+def test_the_files_that_sentences_name_are_there() -> None:
+    named = [(path, name) for path in FILES for name in spans(path) if re.fullmatch(r"[\w.-]+/[\w./-]+\.\w+", name)]
+    names = [(path, name) for path, name in named if "NAME" not in name]
+    assert len(names) > 20
+    assert [name for path, name in names if not any((folder / name).exists() for folder in (ROOT, path.parent))] == []
+
+
+def test_the_settings_that_sentences_name_are_there() -> None:
+    settings = set(setting_keys(sweep_schema()))
+    sections = {key.partition(".")[0] for key in settings if "." in key}
+    names = [name for path in FILES for name in spans(path) if re.fullmatch(r"[a-z]+\.[a-z_.]+", name)]
+    named = {name for name in names if name.partition(".")[0] in sections}
+    assert len(named) > 5
+    assert named - settings == set()
+
+
+def test_the_numbers_of_a_sentence_are_those_of_the_code() -> None:
+    timing = (ROOT / "docs" / "timing.md").read_text(encoding="utf-8")
+    assert f"after {MAX_ROUNDS} rounds without that" in timing
+    assert f"over {OTHERS_SHARE:.0%} of one core" in timing
+    assert f"over {OTHERS_SECONDS:g} s" in timing
 
 
 def test_the_citation_has_what_its_format_asks_for() -> None:
