@@ -1,6 +1,5 @@
 """A run's records for programs and notebooks: the files, the report's tables and its answer, typed."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dwray.errors import RunError, near, one_line
+from dwray.errors import RunError, near, one_line, parse_json
 from dwray.paths import RunPaths
 from dwray.results.answer import answer
 from dwray.results.kept import find_run
@@ -181,7 +180,7 @@ class Run:
         """
         path = self.paths.environment
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise RunError(f"{path}: cannot be read ({one_line(error)}); {COPY_AGAIN}") from error
         except ValueError:  # it is no JSON, or no text

@@ -38,7 +38,7 @@ def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | Non
         raise SpecError(f"{path}: cannot be read as UTF-8; a sweep file is text (YAML)") from error
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
-    values = _parse(text, str(path))
+    values = parse(text, str(path))
     values.setdefault("name", path.stem)
     for override in overrides:
         _override(values, override)
@@ -83,6 +83,22 @@ def find(name_or_path: str) -> Path:
     raise SpecError(
         f"there is no sweep {name_or_path!r}{near(name_or_path, known)} (a file of your own is given by its path)"
     )
+
+
+def parse(text: str, where: str) -> dict[str, Any]:
+    """The keys and values of a sweep file's text, not yet validated; ``where`` (a file name) begins the error's line.
+
+    A file of another version of dwray's can be read so. What it holds has an end, and is nested no deeper than whoever
+    takes it can follow.
+
+    Raises:
+        SpecError: It is no YAML of keys and values, or holds more or larger ones than any sweep.
+    """
+    values = _load_yaml(text, where)
+    if not isinstance(values, dict):
+        raise SpecError(f"{where}: must hold keys and values (networks:, data:, ...)")
+    _check_size(values, where)
+    return values
 
 
 def validate(values: Mapping[str, Any], where: str) -> SweepSpec:
@@ -167,13 +183,6 @@ def _load_yaml(text: str, where: str) -> Any:
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise SpecError(f"{where}{line}: not valid YAML: {problem}") from error
-
-
-def _parse(text: str, where: str) -> dict[str, Any]:
-    values = _load_yaml(text, where)
-    if not isinstance(values, dict):
-        raise SpecError(f"{where}: must hold keys and values (networks:, data:, ...)")
-    return values
 
 
 def _override(values: dict[str, Any], override: str) -> None:

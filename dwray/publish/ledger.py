@@ -1,11 +1,10 @@
 """What W&B has of a run, as far as is known here: ``wandb.json`` in the run's folder, written whole at each change."""
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dwray.errors import RunError, one_line
+from dwray.errors import RunError, one_line, parse_json
 from dwray.results.store import write_json
 
 OFFLINE, TOLD, SENT, FAILED = "offline", "told", "sent", "failed"
@@ -53,7 +52,7 @@ class Ledger:
         if not path.is_file():
             return cls()
         try:
-            found = json.loads(path.read_text())
+            found = parse_json(path.read_text())
             runs = {key: Entry(**entry) for key, entry in found.pop("runs").items()}
             return cls(**found, runs=runs)
         except OSError as error:

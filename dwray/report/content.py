@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from dwray.core.registry import Registry
+from dwray.errors import SpecError
 from dwray.paths import RunPaths
 from dwray.report.document import Document, Section
 from dwray.report.figures import figures
@@ -21,6 +20,7 @@ from dwray.results.records import Records
 from dwray.results.search_path import SearchSettings, search_table
 from dwray.results.table import Table
 from dwray.results.trials import trials_table
+from dwray.sweepfile import parse
 
 _PLACES = {
     "parameters": "paper-tables",
@@ -166,10 +166,9 @@ def search_settings(sweep: str | None) -> SearchSettings:
     A sweep file of another version of dwray may not be one of this version's: only what is needed is looked at.
     """
     try:
-        found = yaml.safe_load(sweep or "")
-    except yaml.YAMLError:
-        found = None
-    read = _mapping(found)
+        read = parse(sweep or "{}", "sweep.yaml")
+    except SpecError:
+        read = {}
     search, training = _mapping(read.get("search")), _mapping(read.get("training"))
     networks = _mapping(read.get("networks"))
     metric = search.get("metric")

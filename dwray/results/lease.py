@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from dwray.errors import RunError
+from dwray.errors import RunError, parse_json
 from dwray.storage import Storage
 
 NAME = "driver.json"
@@ -147,10 +147,10 @@ def taken(storage: Storage) -> bool:
 def _read(storage: Storage) -> dict[str, Any] | None:
     """The lease that lies there; None if there is none, or one that is none."""
     try:
-        held = json.loads(storage.read(NAME))
+        held = parse_json(storage.read(NAME))
     except (FileNotFoundError, ValueError):
         return None
-    return held if isinstance(held, dict) else None
+    return held if isinstance(held, dict) and isinstance(held.get("pid"), int) else None
 
 
 def _by(held: dict[str, Any] | None) -> str:

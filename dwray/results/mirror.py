@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dwray.errors import RunError, one_line
+from dwray.errors import RunError, one_line, parse_json
 from dwray.paths import RunPaths
 from dwray.results import lease
 from dwray.storage import Storage, write_atomically
@@ -163,7 +163,7 @@ def remembered(paths: RunPaths) -> Storage | None:
     if not paths.storage.is_file():
         return None
     try:
-        location = json.loads(paths.storage.read_text())["location"]
+        location = parse_json(paths.storage.read_text())["location"]
     except (ValueError, KeyError, TypeError):
         location = None
     if not isinstance(location, str):
@@ -222,7 +222,7 @@ def _progress(paths: RunPaths, read: Callable[[str], bytes]) -> tuple[int, int, 
         status = pq.read_table(pa.BufferReader(trials), columns=["status"])["status"]
         ended = len(status.filter(pc.invert(pc.is_in(status, pa.array(["running", "interrupted"])))))
         return (_rows(epochs), ended, _rows(timings))
-    except (OSError, KeyError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, pa.ArrowException):
         return (-1, 0, 0)
 
 

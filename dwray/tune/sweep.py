@@ -11,7 +11,7 @@ from types import FrameType
 
 from dwray.core.data import ImageData, load
 from dwray.core.environment import environment
-from dwray.errors import RunError, UserError
+from dwray.errors import RunError, UserError, parse_json
 from dwray.paths import STATES, RunPaths
 from dwray.results.lease import Lease
 from dwray.results.mirror import Mirror
@@ -109,7 +109,7 @@ def _note_resumption(paths: RunPaths) -> None:
         RunError: That one cannot be read.
     """
     try:
-        began = json.loads(paths.environment.read_text())
+        began = parse_json(paths.environment.read_text())
         began.setdefault("resumed", []).append(environment())
     except (OSError, ValueError, AttributeError) as error:
         raise RunError(f"{paths.environment}: cannot be read as JSON ({error}); delete it and resume again") from error
