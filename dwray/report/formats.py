@@ -1,5 +1,6 @@
 """The formats that a report is made in. What makes one is imported when it is: charts and templates take a second."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,12 @@ def write(document: "Document", form: str, to: Path) -> None:
         for name, text in files(document).items():
             write_atomically(to / name, text.encode())
         return
-    figures = f"{to.stem}-figures"
+    figures = f"{_to_link(to.stem)}-figures"
     if FORMATS[form].shows_figures:
         write_figures(figures_of(document), to.parent / figures)
     write_atomically(to, text_of(document, form, figures).encode())
+
+
+def _to_link(name: str) -> str:
+    """A name that Markdown and LaTeX take as it stands: other characters than the plainest as their numbers."""
+    return re.sub(r"[^A-Za-z0-9._+-]", lambda found: f"_{ord(found[0]):x}", name)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,20 @@ def test_figures_lie_beside_the_file_that_shows_them(
         name = f"my-report-figures/{figure.name}{link}"
         assert name in text
         assert (file.parent / name).is_file()
+
+
+@pytest.mark.parametrize("stem", ["my report", "100%", "a#b", "a_b{c}$&~^\\\\", "(x)[y]", "bericht ä", "v1.2"])
+def test_the_folder_of_the_figures_has_a_name_that_every_format_takes(
+    document: Document, tmp_path: Path, stem: str
+) -> None:
+    for form, suffix, link in (("md", ".md", r"\]\((.*?\.svg)\)\n"), ("latex", ".tex", r"keepaspectratio\]\{(.*)\}")):
+        file = tmp_path / f"{stem}{suffix}"
+        write(document, form, file)  # type: ignore[arg-type]
+        links = re.findall(link, file.read_text())
+        assert len(links) == len(figures_of(document))
+        for each in links:
+            assert re.fullmatch(r"[A-Za-z0-9._+/-]+", each)
+            assert (tmp_path / each).is_file()
 
 
 def test_the_page_is_one_file(document: Document, tmp_path: Path) -> None:
