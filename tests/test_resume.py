@@ -20,7 +20,7 @@ from commands import COMMAND, dwray, in_process
 from object_store import KEY, SECRET, ObjectStore
 from processes import kill_all_in, trials_below
 from same import assert_same_results, comparable
-from tiny import DISTURBED
+from tiny import DISTURBED, TINY
 
 from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED
 from dwray.paths import RunPaths
@@ -261,6 +261,21 @@ def test_the_machine_is_lost_and_the_run_goes_on_from_the_object_store(
             content = path.read_bytes()
             assert KEY.encode() not in content
             assert SECRET.encode() not in content
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_says_commands_for_a_shell_and_resumed_as_json_it_has_its_answer(tmp_path: Path) -> None:
+    write_sweep(tmp_path, **{key: TINY[key] for key in ("data", "training", "search", "timing")}, seeds=[0])
+    driver = Driver("sweep", "tiny.yaml", "--runs-dir", "my runs", folder=tmp_path)
+    driver.wait_until(driver.said("completed"))
+    assert driver.end(signal.SIGINT) == EXIT_INTERRUPTED
+    (run,) = (tmp_path / "my runs" / "tiny").iterdir()
+    assert f"to go on: dwray resume '{run}'; what was measured so far: dwray report '{run}'\n" in driver.log.read_text()
+    (run / "environment.json").unlink()
+    resumed = dwray("resume", str(run), "--json", folder=tmp_path)
+    assert resumed.returncode in WELL, resumed.stderr
+    assert len(json.loads(resumed.stdout)["answer"]) == 3
+    assert len(json.loads((run / "environment.json").read_text())["resumed"]) == 1
 
 
 @pytest.mark.parametrize(
