@@ -227,6 +227,8 @@ def _explain(error: ValidationError) -> str:
         text = f"unknown key{near(path[-1], _siblings(path))}"
     else:
         text = sentence(first, problems)
+        if first["type"].endswith(("_type", "_from_float")) or first["type"] == "missing":
+            text += "; `dwray schema` says what each key takes"
     more = len({tuple(place(problem)) for problem in problems}) - 1
     return f"{'.'.join(path) or 'the file'}: {text}" + (
         f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""

@@ -35,6 +35,8 @@ def doctor(
     With a sweep its images are looked for, too. Nothing is downloaded or started. Exit code 1 if a check failed;
     a warning is no failure.
     """
+    if overrides and not sweep:
+        raise click.UsageError("--set changes a sweep: name one, such as `dwray doctor digits --set data.root=FOLDER`")
     import dataclasses
 
     from dwray.core.checks import FAILED

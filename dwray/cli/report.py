@@ -71,7 +71,7 @@ def report(
         raise click.UsageError("--json prints tables; with --format or --output, --format json does that")
     to = take_destination(wandb, entity, project)
     if to and len(runs) > 1:
-        raise click.UsageError("--wandb publishes one run, not several at a time")
+        raise click.UsageError("--wandb publishes one run, not several at a time: `dwray publish` does")
     if output and form is None:
         form = _format_of(output)
     if open_page and form not in (None, "html"):
