@@ -21,7 +21,7 @@ from dwray.results.several import (
     notes_on_several,
     several_tables,
 )
-from dwray.sweepfile import parse
+from dwray.yamltext import parse
 
 MOST_NAMED = 4
 """So many settings in which runs differ are named in a sentence; of more, their number."""

@@ -20,7 +20,7 @@ from dwray.results.records import Records
 from dwray.results.search_path import SearchSettings, search_table
 from dwray.results.table import Table
 from dwray.results.trials import trials_table
-from dwray.sweepfile import parse
+from dwray.yamltext import parse
 
 _PLACES = {
     "parameters": "paper-tables",
