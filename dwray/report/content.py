@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dwray.core.registry import Registry
-from dwray.errors import SpecError
 from dwray.paths import RunPaths
 from dwray.report.document import Document, Section
 from dwray.report.figures import figures
@@ -17,10 +16,9 @@ from dwray.report.timing_figures import timing_figures
 from dwray.results.answer import answer
 from dwray.results.crossings import crossings_table
 from dwray.results.records import Records
-from dwray.results.search_path import SearchSettings, search_table
+from dwray.results.search_path import search_settings, search_table
 from dwray.results.table import Table
 from dwray.results.trials import trials_table
-from dwray.yamltext import parse
 
 _PLACES = {
     "parameters": "paper-tables",
@@ -158,26 +156,3 @@ SECTIONS: Registry[Callable[[ReportedRun], Section]] = Registry(
     },
 )
 """Every part of a run's report, with its tables and figures; a new one is one entry."""
-
-
-def search_settings(sweep: str | None) -> SearchSettings:
-    """What a resolved sweep file says of its search; the defaults where it says nothing that can be read.
-
-    A sweep file of another version of dwray may not be one of this version's: only what is needed is looked at.
-    """
-    try:
-        read = parse(sweep or "{}", "sweep.yaml")
-    except SpecError:
-        read = {}
-    search, training = _mapping(read.get("search")), _mapping(read.get("training"))
-    networks = _mapping(read.get("networks"))
-    metric = search.get("metric")
-    return SearchSettings(
-        metric=metric if metric == "validation_loss" else SearchSettings.metric,
-        axes={axis: values for axis, values in _mapping(search.get("axes")).items() if isinstance(values, list)},
-        starts={name: {**training, **_mapping(_mapping(own).get("training"))} for name, own in networks.items()},
-    )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -24,7 +24,7 @@ from publishing import (
     publish,
     publishing,
 )
-from records import make_run
+from records import make_run, make_searched_run
 from wandb_server import KEY, Fault, WandbServer, serve
 
 from dwray.paths import RunPaths
@@ -100,6 +100,27 @@ def test_what_was_written_offline_is_sent_once_there_is_a_key(offline: RunPaths,
         assert_all_there(server, paths, with_paper=True)
     assert offline_folders(paths) == []  # `wandb sync` would send them once more
     assert {entry.state for entry in Ledger.read(paths.wandb).runs.values()} == {"sent"}
+
+
+def test_the_candidates_of_a_search_are_published_with_their_epochs(tmp_path: Path) -> None:
+    paths = make_searched_run(tmp_path)
+    assert publish(paths).returncode == 0
+    said = inspect_all(paths)
+    expected = measured_rows(paths)
+    assert {name: len(rows) for name, rows in expected.items()} == dict.fromkeys(expected, 2)
+    assert set(said) == {*expected, "tables"}
+    for name, rows in expected.items():
+        assert_rows([row["item"] for row in said[name]["history"]], rows)
+        assert said[name]["run"][0]["job_type"] == "search"
+    with serve() as server:
+        done = publish(paths, server)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert_all_there(server, paths)
+        runs = by_name(server)
+        assert {run.job_type for name, run in runs.items() if name != "tables"} == {"search"}
+        won = runs["B initial_lr=0.2 weight_decay=0.0"]
+        assert (won.config["axis"], won.config["winner"], won.config["initial_lr"]) == ("initial_lr", True, 0.2)
+        assert won.summary["validation_accuracy_percent"] == 70.0
 
 
 @pytest.fixture(scope="module")

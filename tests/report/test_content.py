@@ -11,13 +11,14 @@ from records import make_run
 from trained import Training, trained_run
 
 from dwray.paths import RunPaths
-from dwray.report.content import SECTIONS, ReportedRun, document_of, search_settings
+from dwray.report.content import SECTIONS, ReportedRun, document_of
 from dwray.report.document import Document, Listing, Section
 from dwray.report.documents import figures_of, markdown_listing, read_run, write_report
 from dwray.report.formats import FORMATS, write
 from dwray.report.reproduction import commands
 from dwray.report.values import tables_of
 from dwray.results.answer import answer
+from dwray.results.search_path import search_settings
 from dwray.results.table import Column, Table
 
 SWEEP = """
