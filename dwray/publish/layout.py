@@ -10,13 +10,15 @@ import wandb_workspaces.reports.v2 as wr
 from wandb_workspaces import expr
 
 from dwray.core.config import PLAIN_MODE
-from dwray.publish.runs import METRICS, NO_ERRATUM, PAPER, notebook_label, ratio_metric, run_name
+from dwray.publish.runs import METRICS, NO_ERRATUM, PAPER, notebook_label, ratio_metric, records_name, run_name
 from dwray.report.heading import provenance, subtitle, title
 from dwray.report.markdown import markdown_table
 from dwray.report.subjects import subjects
+from dwray.results.crossings import crossings_table
 from dwray.results.records import Records
 from dwray.results.search_path import SearchSettings, Step, search_path, search_settings
 from dwray.results.table import Table
+from dwray.results.tables import make_tables
 
 PAPERS_TABLES = ("parameters", "accuracy", "training_time", "test_time")
 """Tables 1 to 4."""
@@ -26,6 +28,11 @@ LOGARITHMIC = ("initial_lr", "weight_decay", "batch_size")
 _ID = re.compile(r'"(?:id|__id__)":"(\w+)"')
 
 
+def published_tables(records: Records) -> list[Table]:
+    """The tables of a run, and beside them the crossovers, which are no table of the paper's."""
+    return [*make_tables(records), crossings_table(records)]
+
+
 def build_report(
     records: Records, tables: Sequence[Table], sweep_file: str, *, entity: str = "", project: str = ""
 ) -> wr.Report:
@@ -33,7 +40,7 @@ def build_report(
 
     Args:
         records: What the run measured.
-        tables: Its tables.
+        tables: Those of :func:`published_tables`.
         sweep_file: The text of its sweep file, every default spelled out.
         entity: Whose project the runs are in; without one the report asks no server for anything.
         project: Their project.
@@ -53,7 +60,7 @@ def build_report(
         wr.H1(text="How the networks learn"),
         *layout.learning(),
         *_section("The linear search", [*shown("settings"), *layout.search(search_settings(sweep_file))]),
-        *_section("Test time", [*shown("test_time_by_mode"), *layout.timing()]),
+        *_section("Test time", [*shown("test_time_by_mode", "crossings"), *layout.timing()]),
         *_section("The device's limits", shown("roofline")),
         *_section("The paper's claims", shown("verdicts")),
         *_section("What the paper's flaws are worth", shown("errata")),
@@ -61,8 +68,9 @@ def build_report(
         layout.grid([wr.RunComparer(diff_only="split", layout=wr.Layout(w=24, h=14))], "trainings", stages=["train"]),
         wr.H1(text="Provenance"),
         wr.MarkdownBlock(
-            text="The records are the artifact `records` of the run `tables`: Parquet files and the sweep file, from "
-            "which `dwray report` makes all of this again. To measure it again: `dwray sweep sweep.yaml` with"
+            text=f"The records are the artifact `{records_name(records)}` in its latest version: Parquet files and the "
+            "sweep file, from which `dwray report` makes all of this again. Whenever they change, another run `tables` "
+            "has the next version, and the tables. To measure it again: `dwray sweep sweep.yaml` with"
         ),
         wr.CodeBlock(code=sweep_file, language="yaml"),
     ]

@@ -23,7 +23,7 @@ import pyarrow as pa
 from dwray.errors import UserError, one_line
 from dwray.paths import RunPaths
 from dwray.publish.ledger import FAILED, OFFLINE, SENT, TOLD, Entry, Ledger
-from dwray.publish.runs import PublishedRun, published_id, published_runs, run_name, tables_run
+from dwray.publish.runs import PublishedRun, published_runs, records_name, run_name, tables_run
 from dwray.results.records import Records
 from dwray.results.store import read_parquet
 from dwray.results.table import Table
@@ -116,12 +116,12 @@ class Publishing:
         Raises:
             UserError: As :meth:`look`.
         """
-        from dwray.results.tables import make_tables  # needs SciPy, and memory that a sweep's trials may want
+        from dwray.publish.layout import published_tables  # needs SciPy, and memory that a sweep's trials may want
 
         records = Records.read(self.paths)
         self._publish(records, last=True)
         self.client.end_open()
-        tables = make_tables(records)
+        tables = published_tables(records)
         self._send_tables(records, tables)
         if self.order.key:
             self._check_arrival(run_name(records))
@@ -199,7 +199,7 @@ class Publishing:
                 del self.ledger.runs[key]
         if self._is_due(run, last=True):
             tell(wait=upload_seconds(files))
-            name = f"records-{published_id(run_name(records))}"
+            name = records_name(records)
             rows = int(any(table.rows for table in tables))
             self._send(run, rows, lambda: self.client.send_tables(run, name, tables, files))
 

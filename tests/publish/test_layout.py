@@ -10,7 +10,6 @@ from records import SEARCHED, make_searched_run
 from dwray.paths import RunPaths
 from dwray.publish.runs import PublishedRun, published_runs
 from dwray.results.records import Records
-from dwray.results.tables import make_tables
 
 # Of the reports' package, when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces")
@@ -20,9 +19,9 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 def blocks_of(records: Records, sweep_file: str) -> list[dict[str, Any]]:
     """The blocks of a report, which is the same again."""
-    from dwray.publish.layout import build_report, report_spec
+    from dwray.publish.layout import build_report, published_tables, report_spec
 
-    tables = make_tables(records)
+    tables = published_tables(records)
     # Neither entity nor project: no server is asked for anything, and none could be reached.
     specs = [report_spec(build_report(records, tables, sweep_file)) for _ in range(2)]
     assert specs[0] == specs[1]
@@ -146,6 +145,17 @@ def test_timings_of_another_kind_are_in_another_panel(made: Made) -> None:
             "summary:test_time/DepthwiseConvNet/mean",
             "summary:test_time/DepthwiseConvNet over ConvNet",
         ]
+
+
+def test_the_crossovers_stand_with_the_test_times_where_there_are_any(made: Made) -> None:
+    blocks, runs = made
+    texts = [block["content"] for block in sections(blocks)["Test time"] if block["type"] == "markdown-block"]
+    found = [text for text in texts if "Where the order of the networks changes" in text]
+    if any(run.job_type == "paper" for run in runs):
+        assert len(found) == 1
+        assert "ConvNet | between 4 and 256 (about 10) | DepthwiseConvNet | yes |" in found[0]
+    else:
+        assert found == []  # nothing was timed at two batch sizes
 
 
 METRICS = {"validation_accuracy_percent": "validation accuracy (%)", "validation_loss": "validation loss (nats)"}

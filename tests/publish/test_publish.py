@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -25,11 +27,14 @@ from publishing import (
     publishing,
 )
 from records import make_run, make_searched_run
+from wandb_backend import Run
 from wandb_server import KEY, Fault, WandbServer, serve
 
 from dwray.paths import RunPaths
 from dwray.publish.ledger import Ledger
 from dwray.publish.process import STALL_SECONDS
+from dwray.results.crossings import crossings_table
+from dwray.results.records import Records
 from dwray.results.schema import TRIALS, to_table
 from dwray.results.store import read_parquet, write_parquet
 
@@ -154,15 +159,33 @@ def test_all_arrives(online: tuple[WandbServer, RunPaths]) -> None:
         assert trained.summary[name] == trial[name]
     notebook = runs["DepthwiseConvNet notebook cifar10"]
     assert (notebook.job_type, notebook.group) == ("paper", "paper-cifar10 DepthwiseConvNet")
-    tables = {name: json.loads(file) for name, file in runs["tables"].files.items() if name.startswith("media/table/")}
-    shown = {name.split("/")[-1].rsplit("_", 2)[0]: table for name, table in tables.items()}
-    for name in ("accuracy", "training_time", "verdicts"):
-        table = pq.read_table(paths.table(name))
-        assert shown[name]["columns"] == table.column_names
-        assert len(shown[name]["data"]) == len(table)
+    shown = tables_of(runs["tables"])
+    kept = {path.stem: pq.read_table(path) for path in (paths.folder / "tables").glob("*.parquet")}
+    assert set(shown) == {*(name for name, table in kept.items() if len(table)), "crossings"}
+    for name, table in kept.items():
+        if len(table):
+            assert shown[name] == {"columns": table.column_names, "data": as_json(table.to_pylist())}
+    crossings = crossings_table(Records.read(paths)).data()
+    assert [row["where"] for row in crossings][1] == "between 4 and 256 (about 10)"
+    assert shown["crossings"] == {"columns": list(crossings[0]), "data": as_json(crossings)}
     [report] = server.reports.values()
     assert report.title == "dwray paper-cifar10: 20261123-135344"
     assert {"panel-grid", "markdown-block"} <= {block["type"] for block in report.spec["blocks"]}
+    [records] = [artifact.name.rpartition("/")[2] for artifact in server.artifacts if artifact.type == "records"]
+    assert f"the artifact `{records}` in its latest version" in json.dumps(report.spec)
+
+
+def tables_of(run: Run) -> dict[str, dict[str, list[Any]]]:
+    """The tables that a run has, by their names."""
+    files = {name: json.loads(file) for name, file in run.files.items() if name.startswith("media/table/tables/")}
+    return {
+        name.split("/")[-1].rsplit("_", 2)[0]: {part: table[part] for part in ("columns", "data")}
+        for name, table in files.items()
+    }
+
+
+def as_json(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    return list(json.loads(json.dumps([list(row.values()) for row in rows], default=datetime.isoformat)))
 
 
 def test_the_key_is_in_no_file_of_the_run(online: tuple[WandbServer, RunPaths]) -> None:
