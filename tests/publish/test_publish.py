@@ -16,9 +16,9 @@ import pytest
 from processes import wait_until
 from publishing import (
     assert_all_there,
+    assert_all_written,
     assert_rows,
     by_name,
-    inspect_all,
     kill_worker,
     measured_rows,
     notebook_rows,
@@ -75,16 +75,10 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
 
 
 def test_what_is_written_offline_is_the_parquet_row_by_row(offline: RunPaths) -> None:
-    said = inspect_all(offline)
-    expected = measured_rows(offline) | notebook_rows()
     assert sum(map(len, notebook_rows().values())) == 470
-    assert set(said) == {*expected, "tables"}
-    for name, rows in expected.items():
-        assert_rows([row["item"] for row in said[name].get("history", [])], rows)
-        assert said[name]["exit"] == [{"exit_code": 0}]
-        assert all("_timestamp" in row for row in rows) or "seed=" not in name
-    [run] = said["ConvNet seed=1"]["run"]
-    assert (run["run_group"], run["job_type"]) == ("paper-cifar10 ConvNet", "train")
+    runs = assert_all_written(offline, with_paper=True)
+    assert {run.exit_code for run in runs.values()} == {0}
+    assert all("_timestamp" in row for row in measured_rows(offline)["ConvNet seed=1"])
     assert json.loads(offline.wandb_report.read_text())["blocks"]
 
 
@@ -110,13 +104,8 @@ def test_what_was_written_offline_is_sent_once_there_is_a_key(offline: RunPaths,
 def test_the_candidates_of_a_search_are_published_with_their_epochs(tmp_path: Path) -> None:
     paths = make_searched_run(tmp_path)
     assert publish(paths).returncode == 0
-    said = inspect_all(paths)
-    expected = measured_rows(paths)
-    assert {name: len(rows) for name, rows in expected.items()} == dict.fromkeys(expected, 2)
-    assert set(said) == {*expected, "tables"}
-    for name, rows in expected.items():
-        assert_rows([row["item"] for row in said[name]["history"]], rows)
-        assert said[name]["run"][0]["job_type"] == "search"
+    runs = assert_all_written(paths)
+    assert {len(run.history) for name, run in runs.items() if name != "tables"} == {2}
     with serve() as server:
         done = publish(paths, server)
         assert (done.returncode, done.stderr) == (0, "")
