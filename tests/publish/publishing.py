@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,14 @@ from dwray.paths import RunPaths
 from dwray.publish.runs import METRICS
 
 Rows = list[dict[str, Any]]
+
+MEASURED = Path(__file__).parents[2] / "results" / "corrected-cifar10-reduced"
+"""A run of 6 trainings and 8 timings, with the paper beside it: 560 rows and more."""
+
+
+def a_copy(folder: Path) -> RunPaths:
+    """The run in a folder of its own."""
+    return RunPaths(Path(shutil.copytree(MEASURED, folder / "run")))
 
 
 def environment(folder: Path, server: WandbServer | None = None) -> dict[str, str]:
@@ -157,6 +166,10 @@ def _assert_runs(runs: Mapping[str, Run], paths: RunPaths, *, with_paper: bool =
         if name in rows:
             assert_rows(run.history, rows[name], repeated=repeated)
     assert len(runs["tables"].history) == 1
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def offline_folders(paths: RunPaths) -> list[Path]:

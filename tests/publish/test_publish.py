@@ -1,7 +1,6 @@
 """``dwray publish`` with the real W&B client: offline, online to a stand-in, and when that fails."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -15,10 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from processes import wait_until
 from publishing import (
+    a_copy,
     assert_all_there,
     assert_all_written,
     assert_rows,
     by_name,
+    contents,
     kill_worker,
     measured_rows,
     notebook_rows,
@@ -38,19 +39,7 @@ from dwray.results.records import Records
 from dwray.results.schema import TRIALS, to_table
 from dwray.results.store import read_parquet, write_parquet
 
-pytestmark = pytest.mark.slow
-
-MEASURED = Path(__file__).parents[2] / "results" / "corrected-cifar10-reduced"
-"""A run of 6 trainings and 8 timings, with the paper beside it: 560 rows and more."""
-
-
-def a_copy(folder: Path) -> RunPaths:
-    """The run in a folder of its own."""
-    return RunPaths(Path(shutil.copytree(MEASURED, folder / "run")))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+pytestmark = [pytest.mark.slow, pytest.mark.client_contract]
 
 
 @pytest.fixture(scope="module")
@@ -294,15 +283,3 @@ def test_a_run_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> N
     assert done.returncode == 1
     assert done.stderr.startswith("dwray: no-such-run: neither the folder of a run")
     assert done.stdout.startswith("W&B: 7 runs written offline")
-
-
-@pytest.mark.skipif("DWRAY_TEST_WANDB_KEY" not in os.environ, reason="no key of W&B in DWRAY_TEST_WANDB_KEY")
-def test_with_a_real_account(tmp_path: Path) -> None:
-    """Publishes to the project dwray-test of the key's owner, at WANDB_BASE_URL or W&B's own cloud."""
-    account = {"WANDB_API_KEY": os.environ["DWRAY_TEST_WANDB_KEY"], "WANDB_PROJECT": "dwray-test"}
-    if url := os.environ.get("WANDB_BASE_URL"):
-        account["WANDB_BASE_URL"] = url
-    paths = a_copy(tmp_path)
-    once, again = (publish(paths, **account) for _ in range(2))
-    assert (once.returncode, once.stderr) == (0, "")
-    assert (again.returncode, again.stdout) == (0, once.stdout)

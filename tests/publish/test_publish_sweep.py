@@ -25,7 +25,7 @@ from dwray.publish.client import ASK_SECONDS
 from dwray.results.records import Records
 from dwray.results.store import read_parquet
 
-pytestmark = [pytest.mark.slow, pytest.mark.lab]
+pytestmark = [pytest.mark.slow, pytest.mark.lab, pytest.mark.client_contract]
 
 WELL = (0, EXIT_NOT_EXCLUSIVE)
 SWEEP = {
