@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from dwray.errors import UserError, one_line
 from dwray.paths import RunPaths
-from dwray.publish.ledger import FAILED, OFFLINE, SENT, TOLD, Entry, Ledger
+from dwray.publish.ledger import FAILED, OFFLINE, SENT, TOLD, Entry, Ledger, offline_size
 from dwray.publish.runs import PublishedRun, published_runs, records_name, run_name, tables_run
 from dwray.results.records import Records
 from dwray.results.store import read_parquet
@@ -152,7 +152,7 @@ class Publishing:
     def _is_to_be_sent(self, run_id: str, entry: Entry) -> bool:
         """Whether a run that has not changed has yet to be sent, for what came of it the last time."""
         if entry.state == OFFLINE:
-            return self.order.key is not None or self.ledger.state_of(run_id, self.paths.folder)[0] == FAILED
+            return self.order.key is not None or self.ledger.is_gone(run_id, self.paths.folder)
         # What another process told the server, and did not see there, may not have arrived.
         return entry.state == FAILED or (entry.state == TOLD and run_id not in self._tried)
 
@@ -172,6 +172,8 @@ class Publishing:
         try:
             send()
             self._failures = 0
+            if state == OFFLINE and run.ended:
+                entry.size = offline_size(run.id, self.paths.folder)
         except PublishError as error:
             entry.state, entry.why = FAILED, str(error)
             self._failures += 1
