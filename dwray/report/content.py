@@ -1,6 +1,6 @@
 """What a report says of a run, and in which order: a :class:`~dwray.report.document.Document`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
