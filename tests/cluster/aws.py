@@ -21,6 +21,8 @@ GATEWAY = "172.31.255.254"
 """The laptop's address in the network of moto's instances."""
 AWS = f"http://{GATEWAY}:5000"
 MOST_WORKERS = 2
+EPOCHS = 150
+"""Of a training: enough that it goes on when a worker that was taken has been missed and replaced."""
 
 PREPARE = """
 import boto3, json, sys
@@ -158,7 +160,7 @@ def cloud(folder: Path) -> Iterator[Cloud]:
         said = hosts.run(LAPTOP, "python", "-c", PREPARE, nodes[0]["KeyName"], str(hosts.folder / "key.pub"), *profiles)
         file, sweep, watch = (hosts.folder / name for name in ("cluster.yaml", "tiny.yaml", "watch.log"))
         file.write_text(yaml.safe_dump(in_the_lab(hosts, *json.loads(said.splitlines()[-1]))))
-        sweep.write_text(yaml.safe_dump(SWEEP))
+        sweep.write_text(yaml.safe_dump({**SWEEP, "training": {**SWEEP["training"], "epochs": EPOCHS}}))
         watch.write_text("")
         hosts.begin(LAPTOP, "python", "-u", "-c", WATCH, log=watch)
         found = Cloud(hosts, file, sweep, watch, no_spot)

@@ -6,10 +6,9 @@ What no stand-in can show: AWS's own images, roles and networks, and GPUs.
 from pathlib import Path
 
 import pytest
-from aws import MOST_WORKERS, cloud, wait
+from aws import EPOCHS, MOST_WORKERS, cloud, wait
 from commands import dwray
 from lab import missing
-from onprem import TRAIN_EPOCHS
 from same import assert_same_results
 
 pytestmark = [
@@ -31,7 +30,7 @@ def test_it_grows_without_spot_replaces_what_is_taken_shrinks_and_ends(tmp_path:
         job = ec2.submit("sweep", f"dwray sweep {ec2.sweep}")
         wait(lambda: len(ec2.instances()) == MOST_WORKERS, 180, "workers in the place of spot instances")
         assert {each["lifecycle"] for each in ec2.instances().values()} == {"on-demand"}
-        job.wait_until(f"running, epoch 2/{TRAIN_EPOCHS}", 360)
+        job.wait_until(f"running, epoch 2/{EPOCHS}", 360)
         ec2.no_spot.unlink()
         ec2.terminate(sorted(ec2.instances())[0])
         wait(
