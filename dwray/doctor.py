@@ -184,7 +184,7 @@ def _data(subject: Subject) -> Check:
 
     source, state = subject.spec.data.source, data_state(subject.spec.data)
     if state.fetched_by_sweep:
-        mend = "the sweep downloads them; where there is no way out, --set data.mirror=URL or data.root=FOLDER"
+        mend = "dwray data fetch, or the sweep itself; without a network --set data.mirror=URL or data.root=FOLDER"
         return Check("data", WARNING, f"{source}: {state.where}: {state.problem}", mend)
     if state.problem:
         return Check("data", FAILED, f"{source}: {state.where}: {state.problem}", "--set data.root=FOLDER")

@@ -1,8 +1,9 @@
 """Errors that a user can mend: one clear line each, and the exit code that the command ends with."""
 
 import difflib
+import json
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 EXIT_FAILED = 1
 """The command failed."""
@@ -14,6 +15,10 @@ EXIT_NOT_EXCLUSIVE = 4
 """All well, but a timing did not have its device to itself."""
 EXIT_INTERRUPTED = 130
 """Stopped by Ctrl-C (128 + SIGINT, as shells count it)."""
+
+
+DEEPEST = 100
+"""No JSON that dwray writes has so many lists and mappings within one another."""
 
 
 class UserError(Exception):
@@ -45,6 +50,25 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror + (f": {error.filename}" if error.filename is not None else "")
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says, of which whoever takes it may then call itself for each list in a list.
+
+    Raises:
+        ValueError: It is none, or is nested too deeply.
+    """
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    level = [[found]]
+    for _ in range(DEEPEST):
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+        level = [each for each in level if isinstance(each, dict | list)]
+        if not level:
+            return found
+    raise ValueError("it is nested too deeply")
 
 
 def counted(number: float, what: str) -> str:

@@ -127,10 +127,9 @@ class RunPaths:
         """The folder of the report's figures."""
         return self.folder / "figures"
 
-    @property
-    def csv(self) -> Path:
-        """The folder of the report's tables as CSV."""
-        return self.folder / "csv"
+    def in_format(self, form: str) -> Path:
+        """The folder of the report in a format that is several files, such as ``csv``."""
+        return self.folder / form
 
     def weights(self, network: str, seed: int, erratum: str = "") -> Path:
         """A trained winner, as core.checkpoint writes it; ``erratum`` names the switch that was turned for it."""
@@ -154,17 +153,21 @@ class RunPaths:
     @property
     def markdown(self) -> Path:
         """The report as Markdown."""
-        return self.folder / "report.md"
+        return self.report(".md")
 
     @property
     def html(self) -> Path:
         """The report as one self-contained page."""
-        return self.folder / "report.html"
+        return self.report(".html")
 
     @property
     def latex(self) -> Path:
         """The report as LaTeX."""
-        return self.folder / "report.tex"
+        return self.report(".tex")
+
+    def report(self, ending: str) -> Path:
+        """The report in the format that an ending tells."""
+        return self.folder / f"report{ending}"
 
 
 def _new_folder(parent: Path) -> Path:

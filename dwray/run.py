@@ -1,6 +1,5 @@
 """A run's records for programs and notebooks: the files, the report's tables and its answer, typed."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dwray.errors import RunError, near, one_line
+from dwray.errors import RunError, near, one_line, parse_json
 from dwray.paths import RunPaths
 from dwray.results.answer import answer
 from dwray.results.kept import find_run
@@ -34,6 +33,12 @@ class Run:
     Every column has its unit in its name (``train_seconds``, ``images_per_second``, ``test_accuracy_percent``) and its
     meaning in its field's metadata; what was not measured is null.
 
+    Raises:
+        RunError: Where a run is made of :class:`~dwray.paths.RunPaths` by hand, of the first of its members that needs
+            a file which is missing, damaged or of another version; :func:`load_run` has read the three Parquet files.
+
+    Source: ``dwray/results/schema.py`` describes every column; the report's tables are those of the paper's section 4.
+
     Example:
         >>> import dwray
         >>> run = dwray.load_run("digits")  # after `dwray sweep digits`
@@ -54,17 +59,38 @@ class Run:
 
     @property
     def trials(self) -> pa.Table:
-        """One row for each trial: what it was of, its settings, its results, its device."""
+        """One row for each trial: what it was of, its settings, its results, its device.
+
+        Example:
+            >>> import dwray
+            >>> trials = dwray.load_run("digits").trials
+            >>> {"train", "time"} <= set(trials["stage"].to_pylist())
+            True
+        """
         return self._files.trials
 
     @property
     def epochs(self) -> pa.Table:
-        """One row for each epoch of a training: losses in nats, accuracies in percent, times in seconds."""
+        """One row for each epoch of a training: losses in nats, accuracies in percent, times in seconds.
+
+        Example:
+            >>> import dwray
+            >>> epochs = dwray.load_run("digits").epochs
+            >>> epochs.select(["contender", "epoch", "train_loss", "train_seconds"]).num_columns
+            4
+        """
         return self._files.epochs
 
     @property
     def timings(self) -> pa.Table:
-        """One row for each timed pass at test time (paper, section 4.3), in seconds."""
+        """One row for each timed pass at test time (paper, section 4.3), in seconds.
+
+        Example:
+            >>> import dwray
+            >>> timings = dwray.load_run("digits").timings
+            >>> all(seconds > 0 for seconds in timings["seconds"].to_pylist())
+            True
+        """
         return self._files.timings
 
     @property
@@ -81,7 +107,14 @@ class Run:
 
     @cached_property
     def records(self) -> Records:
-        """The same rows as Python objects, with what the report asks of them."""
+        """The same rows as Python objects, with what the report asks of them.
+
+        Example:
+            >>> import dwray
+            >>> records = dwray.load_run("digits").records
+            >>> len(records.train_trials("ConvNet")) > 0
+            True
+        """
         return Records.of_tables(self._files)
 
     @cached_property
@@ -147,7 +180,7 @@ class Run:
         """
         path = self.paths.environment
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise RunError(f"{path}: cannot be read ({one_line(error)}); {COPY_AGAIN}") from error
         except ValueError:  # it is no JSON, or no text
@@ -237,6 +270,8 @@ def load_run(run: str | os.PathLike[str], *, runs_dir: str | os.PathLike[str] | 
     Raises:
         RunError: There is no such run, or a file of it is missing, damaged or of another version; one line says which,
             and how to mend it.
+
+    Source: a run's files are Parquet; ``docs/architecture.md`` lists them, ``dwray/results/schema.py`` their columns.
 
     Example:
         >>> import dwray

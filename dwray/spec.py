@@ -141,8 +141,8 @@ class ResourcesSpec(_Section):
     retries: Annotated[int, NON_NEGATIVE] = 3
     """How often a failed trial is started again, from its last saved state."""
     save_minutes: float = Field(default=5.0, ge=0)
-    """A failure loses at most so many minutes of a training, and the epoch it was in. A state is saved more often where
-    that takes no more than 2% of the time; 0 saves one after every epoch."""
+    """A failure loses at most so many minutes of a training, or the epoch it was in where that is longer. A state is
+    saved more often where that takes no more than 2% of the time; 0 saves one after every epoch."""
     price_per_gpu_hour: float | None = Field(default=None, ge=0)
     """Price of a GPU for an hour, in any currency: ``dwray plan`` says what the sweep would cost."""
 

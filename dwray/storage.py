@@ -24,6 +24,8 @@ OPTIONS = {"region", "endpoint_override", "scheme", "allow_bucket_creation", "re
 """Of a location, as pyarrow.fs takes them; there are others, for keys, which have no place in a location."""
 PATIENCE_SECONDS = 300.0
 """So long a store that fails is tried again; an outage of seconds to minutes costs time and nothing else."""
+GOOGLES_PATIENCE = "retry_limit_seconds"
+"""Google's client tries for a quarter of an hour by itself, whoever waits for it."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
 PASSING = {
     errno.EIO,
@@ -39,7 +41,10 @@ PASSING = {
     errno.EBUSY,
 }
 """Errors of a file system that may pass (a file server that is away); all others, a full disk say, are told at once."""
-REFUSALS = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE", "TOKEN", "credentials", "Credentials")
+REFUSALS = (
+    *("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE", "TOKEN", "credentials", "Credentials"),
+    *("PERMISSION_DENIED", "UNAUTHENTICATED"),  # Google Cloud Storage's
+)
 """What an object store's error holds where trying again does not help."""
 
 
@@ -84,9 +89,6 @@ class _Folder:
         files = (path for path in self._root.rglob("*") if path.is_file())
         return [path.relative_to(self._root).as_posix() for path in files if not path.name.endswith(".tmp")]
 
-    def may_pass(self, error: OSError) -> bool:
-        return error.errno in PASSING
-
 
 class _ObjectStore:
     """Objects below a prefix of a bucket."""
@@ -95,6 +97,8 @@ class _ObjectStore:
         from pyarrow import ArrowInvalid
         from pyarrow.fs import FileSystem
 
+        if location.startswith("gs://") and GOOGLES_PATIENCE not in location:
+            location += f"{'&' if '?' in location else '?'}{GOOGLES_PATIENCE}=5"
         try:
             self._system, root = FileSystem.from_uri(location)
         except ArrowInvalid as error:
@@ -122,9 +126,6 @@ class _ObjectStore:
         selector = FileSelector(self._root, allow_not_found=True, recursive=True)
         infos = self._system.get_file_info(selector)
         return [info.path[len(self._root) + 1 :] for info in infos if info.type == FileType.File]
-
-    def may_pass(self, error: OSError) -> bool:
-        return not any(word in str(error) for word in REFUSALS)
 
 
 class Storage:
@@ -227,4 +228,7 @@ class Storage:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _may_pass(self, error: OSError) -> bool:
-        return not isinstance(error, FileNotFoundError | PermissionError) and self._files.may_pass(error)
+        """Also of one in opening the store, which asks AWS for the bucket's region."""
+        if isinstance(error, FileNotFoundError | PermissionError):
+            return False
+        return not any(word in str(error) for word in REFUSALS) if self.remote else error.errno in PASSING

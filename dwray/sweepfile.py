@@ -2,22 +2,17 @@
 
 import dataclasses
 import json
-import re
-import reprlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from dwray.core.seeds import SEEDS
 from dwray.errors import SpecError, near
 from dwray.paths import sweep_folders
 from dwray.spec import NetworkSpec, SweepSpec, place, sentence
-
-MOST_VALUES = 10_000
-"""Of a sweep file; those that come with dwray have a hundred."""
+from dwray.yamltext import check_size, load_yaml, parse
 
 
 def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | None = None) -> SweepSpec:
@@ -38,7 +33,7 @@ def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | Non
         raise SpecError(f"{path}: cannot be read as UTF-8; a sweep file is text (YAML)") from error
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
-    values = _parse(text, str(path))
+    values = parse(text, str(path))
     values.setdefault("name", path.stem)
     for override in overrides:
         _override(values, override)
@@ -46,6 +41,22 @@ def resolve(name_or_path: str, overrides: Sequence[str] = (), *, seed: int | Non
         _override(values, f"seeds=[{seed}]")
         _override(values, f"search.seed={(seed + 1000) % SEEDS}")  # another than the trainings', as the default is
     return validate(values, str(path))
+
+
+def resolve_source(source: str, overrides: Sequence[str] = ()) -> SweepSpec:
+    """A sweep on a data source, with all else as it is by default.
+
+    Args:
+        source: Its name in DATASETS.
+        overrides: As of :func:`resolve`.
+
+    Raises:
+        SpecError: As :func:`resolve` does.
+    """
+    values: dict[str, Any] = {"networks": ["ConvNet"], "data": {"source": source}}
+    for override in overrides:
+        _override(values, override)
+    return validate(values, source)
 
 
 def find(name_or_path: str) -> Path:
@@ -75,89 +86,12 @@ def validate(values: Mapping[str, Any], where: str) -> SweepSpec:
     Raises:
         SpecError: They are no sweep, or more or larger than any sweep's.
     """
-    _check_size(values, where)
+    check_size(values, where)
     try:
         # By way of JSON, whose strict mode takes a list for a tuple and 1 for 1.0, but neither "1" nor true.
         return SweepSpec.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise SpecError(f"{where}: {_explain(error)}") from error
-
-
-def _check_size(values: Mapping[str, Any], where: str) -> None:
-    """Refuse what only an accident or an attack can be: aliases that expand without end, numbers that no file can hold.
-
-    Raises:
-        SpecError: There are more than MOST_VALUES values, aliases expanded, or an integer that is no int64.
-    """
-    left: list[Any] = [values]
-    for _ in range(MOST_VALUES):
-        if not left:
-            return
-        value = left.pop()
-        if isinstance(value, dict):
-            left += value.values()
-        elif isinstance(value, list):
-            left += value
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise SpecError(f"{where}: an integer of {value.bit_length()} bits is too large; the records hold 64")
-    raise SpecError(f"{where}: holds more than {MOST_VALUES:,} values, its aliases (*name) expanded; say it with fewer")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with YAML 1.2's floats (1e-3 is a number) and without a key given twice."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
-            # What Python makes of "2024-99-99", of !!bool perhaps, of an integer of 5,000 digits.
-            text = reprlib.repr(node.value) if isinstance(node, yaml.ScalarNode) else "this"
-            kind = node.tag.rpartition(":")[2]
-            raise yaml.MarkedYAMLError(problem=f"{text} is no {kind}", problem_mark=node.start_mark) from error
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is no name", problem_mark=key_node.start_mark)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"),
-    list("-+0123456789."),
-)
-
-
-def _load_yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except RecursionError as error:
-        raise SpecError(f"{where}: not valid YAML: it is nested too deeply") from error
-    except (ValueError, OverflowError) as error:  # an escape in a string that is no character
-        raise SpecError(f"{where}: not valid YAML: an escape (\\U...) is no character") from error
-    except yaml.reader.ReaderError as error:
-        found, number = f"the character U+{error.character:04X}", text.count("\n", 0, error.position) + 1
-        raise SpecError(f"{where}, line {number}: not valid YAML: {found} cannot be in it") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise SpecError(f"{where}{line}: not valid YAML: {problem}") from error
-
-
-def _parse(text: str, where: str) -> dict[str, Any]:
-    values = _load_yaml(text, where)
-    if not isinstance(values, dict):
-        raise SpecError(f"{where}: must hold keys and values (networks:, data:, ...)")
-    return values
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -178,7 +112,7 @@ def _override(values: dict[str, Any], override: str) -> None:
             raise SpecError(f"--set {override}: {'.'.join(path[:depth])} is a value, not a section")
         section[part] = inner
         section = inner
-    section[path[-1]] = _load_yaml(text, f"--set {key}")
+    section[path[-1]] = load_yaml(text, f"--set {key}")
     if path == ["protocol", "base"]:
         values["protocol"] = section[path[-1]]  # all of it: a run's own sweep.yaml has every switch spelled out
     if len(path) == 2 and path[0] == "training":
@@ -202,6 +136,8 @@ def _explain(error: ValidationError) -> str:
         text = f"unknown key{near(path[-1], _siblings(path))}"
     else:
         text = sentence(first, problems)
+        if first["type"].endswith(("_type", "_from_float")) or first["type"] == "missing":
+            text += "; `dwray schema` says what each key takes"
     more = len({tuple(place(problem)) for problem in problems}) - 1
     return f"{'.'.join(path) or 'the file'}: {text}" + (
         f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""

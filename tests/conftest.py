@@ -4,9 +4,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import google_store as google_store_module
 import pytest
 import yaml
 from commands import dwray
+from google_store import GoogleStore
 from object_store import ObjectStore, serve
 from tiny import DISTURBED
 
@@ -32,4 +34,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """An S3 server on this machine for the whole session."""
     with serve(tmp_path_factory.mktemp("object-store") / "log") as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def google_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleStore]:
+    """The same of Google Cloud Storage."""
+    with google_store_module.serve(tmp_path_factory.mktemp("google-store")) as store:
         yield store

@@ -68,12 +68,23 @@ class Door:
         self._listener.close()
         self.close_all()
 
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Nothing gets through for a while."""
+        self.shut = True
+        self.close_all()
+        try:
+            yield
+        finally:
+            self.shut = False
+
 
 class ObjectStore:
     """What the fixture gives: buckets, and outages."""
 
     def __init__(self, door: Door) -> None:
         self.door = door
+        self.away = door.away
         self._numbers = count(1)
 
     def new_bucket(self) -> str:
@@ -83,22 +94,32 @@ class ObjectStore:
         system.create_dir(name)
         return f"s3://{name}"
 
-    @contextlib.contextmanager
-    def away(self) -> Iterator[None]:
-        """Nothing gets through for a while."""
-        self.door.shut = True
-        self.door.close_all()
-        try:
-            yield
-        finally:
-            self.door.shut = False
+
+def free_port() -> int:
+    """A port of the loopback on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextlib.contextmanager
+def settings(**variables: str) -> Iterator[None]:
+    """Environment variables of this process and its children, for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager
 def serve(log: Path) -> Iterator[ObjectStore]:
     """Start the server, and point the environment of this process, and its children's, at it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with log.open("wb") as out:
         server = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=out, stderr=out
@@ -111,24 +132,18 @@ def serve(log: Path) -> Iterator[ObjectStore]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
     try:
-        ends = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=2).close()
-                break
-            except OSError:
-                assert time.monotonic() < ends, log.read_text()
-                time.sleep(0.2)
-        yield ObjectStore(door)
+        with settings(**variables):
+            ends = time.monotonic() + 60
+            while True:
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=2).close()
+                    break
+                except OSError:
+                    assert time.monotonic() < ends, log.read_text()
+                    time.sleep(0.2)
+            yield ObjectStore(door)
     finally:
         door.remove()
         server.terminate()
         server.wait(10)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

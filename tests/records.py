@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,5 +126,66 @@ def make_run(runs: Path, *, synthetic: bool = False, name: str = "hand") -> RunP
                     **ALONE,
                 }
             )
+    store.end()
+    return paths
+
+
+CANDIDATES = [
+    # axis, its values on both axes, the status, and validation accuracy and loss after the last epoch
+    ("initial_lr", (0.1, 0.0), "completed", 60.0, 0.7),
+    ("initial_lr", (0.2, 0.0), "completed", 70.0, 0.9),
+    ("weight_decay", (0.2, 0.001), "completed", 65.0, 0.8),
+    ("weight_decay", (0.2, 10.0), "diverged", 10.0, 9.0),
+]
+SEARCHED = """name: searched
+networks: { A: null, B: null }
+training: { initial_lr: 0.1, weight_decay: 0.0 }
+search: { epochs: 2, metric: validation_accuracy_percent, axes: { initial_lr: [0.1, 0.2], weight_decay: [0.001, 10] } }
+"""
+
+
+def make_searched_run(runs: Path) -> RunPaths:
+    """The search of two networks along two axes with its epochs; the first value of the second was held before."""
+    paths = RunPaths.create(runs, "searched")
+    paths.sweep.write_text(SEARCHED)
+    store = RunStore(paths, identity("searched", ["A", "B"]))
+    for contender in ("A", "B"):
+        for axis, (rate, decay), status, accuracy, loss in CANDIDATES:
+            trial = f"{contender} initial_lr={rate} weight_decay={decay}"
+            settings = {**SETTINGS, "initial_lr": rate, "weight_decay": decay}
+            scores = {"validation_accuracy_percent": accuracy, "validation_loss": loss}
+            store.update_trial(
+                trial,
+                trial=trial,
+                stage="search",
+                status=status,
+                seed=0,
+                axis=axis,
+                axis_pass=1,
+                winner=accuracy == 70,
+                epochs_done=2,
+                **scores,
+                **NETWORK[contender],
+                **settings,
+                **RAN,
+            )
+            for epoch in (1, 2):
+                store.add_epoch(
+                    {
+                        "trial_id": trial,
+                        "stage": "search",
+                        "contender": contender,
+                        "seed": 0,
+                        "epoch": epoch,
+                        "learning_rate": rate,
+                        "train_loss": 2 * loss / epoch,
+                        "validation_loss": 2 * loss / epoch,
+                        "validation_accuracy_percent": accuracy * epoch / 2,
+                        "train_seconds": 1.5,
+                        "reported_at": NOW + timedelta(seconds=epoch),
+                        "diverged": status == "diverged",
+                        "synthetic": False,
+                    }
+                )
     store.end()
     return paths

@@ -6,6 +6,7 @@ from typing import Any
 
 from dwray.paths import RunPaths
 from dwray.results.records import Records
+from dwray.results.tables import make_tables
 
 OF_THE_DAY = {
     "failures",
@@ -20,6 +21,10 @@ OF_THE_DAY = {
     "load_average",
 }
 """Columns that differ from run to run, beside all times."""
+
+
+TIMELESS = ("parameters", "settings", "accuracy")
+"""Tables in which nothing is a time."""
 
 
 def comparable(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,3 +53,10 @@ def assert_same_results(found: Path, expected: Path) -> None:
         for run in runs
     ]
     assert passes[0] == passes[1]
+    tables = [{table.name: table.data() for table in make_tables(run)} for run in runs]
+    for name in TIMELESS:
+        assert tables[0][name] == tables[1][name], name
+        assert tables[0][name], name
+    assert {name: len(rows) for name, rows in tables[0].items()} == {
+        name: len(rows) for name, rows in tables[1].items()
+    }

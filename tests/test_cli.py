@@ -60,7 +60,8 @@ def test_help_answers_at_once_and_imports_nothing_heavy(tmp_path: Path) -> None:
     assert "Exit codes:" in helped.stdout
     assert min(seconds) < 0.3
     script = (
-        "import sys, dwray.cli; print([name for name in ('torch', 'ray', 'wandb', 'pyarrow') if name in sys.modules])"
+        "import sys, dwray.cli\n"
+        "print([name for name in ('torch', 'ray', 'wandb', 'pyarrow', 'altair', 'jinja2') if name in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

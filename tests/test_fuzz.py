@@ -5,7 +5,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,30 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from bad import ANYTHING, BOMB, CONTENTS, METADATA_TEXT, NESTED, SNIPPETS, places
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from records import make_run
 from tiny import TINY
 
 from dwray.cli import main
+from dwray.core.environment import environment
 from dwray.errors import EXIT_FAILED, EXIT_USAGE
 from dwray.paths import RunPaths
+from dwray.results import lease
+from dwray.results.lease import Lease
+from dwray.results.progress import Capacity
+from dwray.results.run_standing import CAPACITY, noted_capacity
 from dwray.results.schema import EPOCHS, TIMINGS, TRIALS
-
-SWEEPS = Path(__file__).parent.parent / "sweeps"
+from dwray.results.store import write_json
+from dwray.spec import to_plain
+from dwray.storage import Storage
+from dwray.sweepfile import validate
 
 
 def command(*arguments: str) -> tuple[int, str]:
     """Exit code and standard error of ``dwray ARGUMENTS``, in this process: what it does not catch, the test gets."""
-    out, error = io.StringIO(), io.StringIO()
+    out, error = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
     with (
         patch.object(sys, "argv", ["dwray", *arguments]),
         redirect_stdout(out),
@@ -55,89 +63,6 @@ def assert_one_line(code: int, error: str, refused: int) -> None:
 
 
 # --- sweep files
-
-TEXTS = [path.read_text() for path in sorted(SWEEPS.glob("*.yaml"))] + [yaml.safe_dump(TINY, sort_keys=False)]
-SNIPPETS = (
-    *(": ", ":", "- ", "[", "]", "{", "}", ",", "#", "\n", "\t", "  ", "&a ", "*a", "<<: *a\n", "---\n", "%YAML 9.9\n"),
-    *("!!binary x", "!!int x", "!!float x", "!!bool x", "!!timestamp x", "!!set {a}", "!!python/name:os.system", "? "),
-    *(
-        ".nan",
-        ".inf",
-        "-.inf",
-        "1e999",
-        "9" * 20,
-        "9" * 5000,
-        "0x" + "f" * 5000,
-        "-0",
-        "1_0",
-        "190:20:30",
-        "0o7",
-        "010",
-    ),
-    *("2024-99-99", "2024-01-01", "null", "~", "true", "auto", '"', "'", '"\\ud800"', '"\\UFFFFFFFF"', '"a\\nb"'),
-    *("\x00", "\x85", "\ufeff", "\u2028", "\u202e", "é", "🙂", "\x1b[31m", "paper", "corrected", "x" * 300),
-)
-ANYTHING = st.recursive(
-    st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(),
-        st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**400]),
-        st.floats(),
-        st.text(max_size=20),
-        st.sampled_from(["auto", "paper", "ConvNet", "digits", "float32", "momentum_reset_each_epoch", "a + b"]),
-        st.dates(),
-        st.binary(max_size=8),
-    ),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.dictionaries(st.one_of(st.text(max_size=10), st.integers(), st.booleans()), inner, max_size=4),
-    ),
-    max_leaves=8,
-)
-
-
-@st.composite
-def edited_texts(draw: st.DrawFn) -> str:
-    """A valid sweep file with pieces taken out and others put in."""
-    text = draw(st.sampled_from(TEXTS))
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(text)))
-        end = draw(st.integers(start, min(start + 60, len(text))))
-        text = text[:start] + draw(st.one_of(st.just(""), st.sampled_from(SNIPPETS), st.text(max_size=5))) + text[end:]
-    return text
-
-
-def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every place of a tree of mappings and lists, as container and key."""
-    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield value, key
-        yield from places(value[key])
-
-
-@st.composite
-def edited_trees(draw: st.DrawFn) -> str:
-    """A valid sweep file with other values, keys and types in some of its places."""
-    tree = yaml.safe_load(draw(st.sampled_from(TEXTS)))
-    for _ in range(draw(st.integers(1, 3))):
-        container, key = draw(st.sampled_from(list(places(tree)) or [(tree, "name")]))
-        if isinstance(container, dict) and draw(st.booleans()):
-            container[draw(st.one_of(st.text(max_size=10), st.sampled_from(["epochs", "network", "base"])))] = (
-                container.pop(key)
-            )
-        else:
-            container[key] = draw(ANYTHING)
-    return yaml.dump(tree, sort_keys=False, allow_unicode=draw(st.booleans()))
-
-
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
-)
-CONTENTS = st.one_of(
-    edited_texts().map(lambda text: text.encode("utf-8", "surrogatepass")),
-    edited_trees().map(lambda text: text.encode("utf-8", "surrogatepass")),
-    st.binary(max_size=200),
-)
 
 
 @pytest.fixture(scope="module")
@@ -204,16 +129,11 @@ ABSURD: Mapping[pa.DataType, tuple[Any, ...]] = {
     pa.timestamp("ms", tz="UTC"): (0, 2**62, -(2**62), 2**63 - 1),
 }
 IDENTITY = (
+    CAPACITY,
     *("contenders", "protocol", "errata", "compare_with", "target_accuracy_percent", "sweep", "run_id"),
     *("dwray_version", "schema_version", "ARROW:schema", "PARQUET:field_id", "\x1b"),
 )
 Damage = Callable[[RunPaths], None]
-METADATA_TEXT = st.one_of(
-    st.text(max_size=20),
-    ANYTHING.map(lambda value: json.dumps(value, default=str)),
-    st.sampled_from(['["A", "A"]', "{}", "[]", "null", '[["A"]]', '{"base": "paper"}', '{"base": 1}', '["nonsense"]']),
-    st.sampled_from(["[" * 5000, "9" * 5000, '["A"', "NaN", '"\\ud800"', "cifar10", "paper"]),
-).map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
 @st.composite
@@ -295,25 +215,105 @@ def damaged_metadata(draw: st.DrawFn) -> Damage:
         )
     )
 
+    return lambda paths: say(paths.folder / f"{name}.parquet", said)
+
+
+def say(path: Path, said: Mapping[str, bytes | None]) -> None:
+    """Replace what a file says of its run; None leaves it out."""
+    table = pq.ParquetFile(path).read()
+    metadata = {**table.schema.metadata, **{key.encode(): value for key, value in said.items()}}
+    table = table.replace_schema_metadata({key: value for key, value in metadata.items() if value is not None})
+    pq.write_table(table, path)
+
+
+# --- what lies beside the records
+
+SWEEP, ENVIRONMENT, DRIVER = "sweep.yaml", "environment.json", lease.NAME
+CAPACITIES = st.fixed_dictionaries(
+    {"stage": st.just("time")},
+    optional={
+        "kind": st.one_of(st.sampled_from(["GPU", "CPU"]), ANYTHING),
+        **dict.fromkeys(("total", "per_trial", "slots"), st.one_of(st.integers(-1, 8), ANYTHING)),
+    },
+).map(lambda value: json.dumps(value, default=str).encode())
+
+
+def with_file(name: str, content: bytes) -> Damage:
+    """One of the files beside the records holds something else."""
+    return lambda paths: (paths.folder / name).write_bytes(content) and None
+
+
+def with_capacity(noted: bytes) -> Damage:
+    """The driver noted something else of its cluster."""
+    return lambda paths: say(paths.trials, {CAPACITY: noted})
+
+
+@st.composite
+def edited_json(draw: st.DrawFn) -> Damage:
+    """A JSON file with another value in one of its places."""
+    name = draw(st.sampled_from([ENVIRONMENT, DRIVER]))
+    where, value = draw(st.floats(0, 1, exclude_max=True)), draw(ANYTHING)
+
     def damage(paths: RunPaths) -> None:
-        path = paths.folder / f"{name}.parquet"
-        table = pq.ParquetFile(path).read()
-        metadata = {**table.schema.metadata, **{key.encode(): value for key, value in said.items()}}
-        table = table.replace_schema_metadata({key: value for key, value in metadata.items() if value is not None})
-        pq.write_table(table, path)
+        tree = json.loads((paths.folder / name).read_text())
+        found = list(places(tree))
+        container, key = found[int(where * len(found))]
+        container[key] = value
+        (paths.folder / name).write_text(json.dumps(tree, default=str))
 
     return damage
 
 
+BESIDE = st.one_of(
+    st.builds(with_file, st.just(SWEEP), CONTENTS),
+    st.builds(with_file, st.sampled_from([ENVIRONMENT, DRIVER, "storage.json", "wandb.json"]), METADATA_TEXT),
+    st.builds(with_capacity, st.one_of(CAPACITIES, METADATA_TEXT)),
+    edited_json(),
+)
+BAD_SWEEPS = (
+    *(b"name: 2024-99-99", b"seeds: [" + b"9" * 5000 + b"]", b"name: !!int x", b"name: !!timestamp x"),
+    *(b"name: !!bool perhaps", b"networks: " + b"[" * 1_000, b"networks: &a [*a]", b"networks: &a {ConvNet: *a}"),
+    *(BOMB.encode(), b"\xff\xfe", b'name: "\\ud800"', b"search: {axes: {initial_lr: [{a: 1}, [2]]}}"),
+)
+BAD_JSON = (
+    NESTED,
+    b'{"a":' * 1_000 + b"1" + b"}" * 1_000,
+    b"[]",
+    b"\xff",
+    b"9" * 5_000,
+    b'{"a": "\\ud800"}',
+    b'{"pid": 1e999}',
+)
+BAD_BESIDE = (
+    *(with_file(SWEEP, content) for content in BAD_SWEEPS),
+    *(with_file(name, content) for name in (ENVIRONMENT, DRIVER, "storage.json", "wandb.json") for content in BAD_JSON),
+    *(
+        with_capacity(noted)
+        for noted in (NESTED, b'{"stage": "time", "kind": "GPU", "total": "8", "per_trial": 1, "slots": 1}')
+    ),
+)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
-    """A run whose records are whole."""
-    return make_run(tmp_path_factory.mktemp("whole"))
+    """A run whose files are whole, and which this process works on."""
+    paths = make_run(tmp_path_factory.mktemp("whole"))
+    networks = {"A": {"network": "ConvNet"}, "B": {"network": "DepthwiseConvNet", "width": 0.5}}
+    spec = validate({**TINY, "networks": networks}, SWEEP)
+    paths.sweep.write_text(yaml.safe_dump(to_plain(spec), sort_keys=False))
+    write_json(paths.environment, environment())
+    with Lease(Storage(paths.folder)):
+        held = (paths.folder / DRIVER).read_bytes()
+    (paths.folder / DRIVER).write_bytes(held)
+    noted = noted_capacity("time", Capacity("GPU", 8, 0.5, 16))
+    say(paths.trials, {key: value.encode() for key, value in noted.items()})
+    return paths
 
 
 @pytest.fixture
-def damaged(run: RunPaths, folder: Path) -> Callable[[Damage], Path]:
+def damaged(run: RunPaths, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Damage], Path]:
     """A copy of the run with a damage."""
+    monkeypatch.setattr(lease, "SILENT_SECONDS", 0.0)
 
     def copy(damage: Damage) -> Path:
         target = RunPaths(folder / "damaged")
@@ -325,7 +325,7 @@ def damaged(run: RunPaths, folder: Path) -> Callable[[Damage], Path]:
     return copy
 
 
-DAMAGES = st.one_of(damaged_bytes(), damaged_columns(), damaged_metadata())
+DAMAGES = st.one_of(damaged_bytes(), damaged_columns(), damaged_metadata(), BESIDE)
 QUIET = [HealthCheck.function_scoped_fixture]
 
 
@@ -344,3 +344,32 @@ def test_the_report_of_a_damaged_run_is_made_or_refused_in_one_line(
     damaged: Callable[[Damage], Path], damage: Damage
 ) -> None:
     assert_one_line(*command("report", str(damaged(damage)), "-q"), refused=EXIT_FAILED)
+
+
+QUICK = (("status",), ("show",), ("show", "A seed=0"), ("report", "--format", "md"))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=QUIET)
+@given(st.sampled_from(QUICK), BESIDE)
+def test_what_lies_beside_the_records_is_told_or_refused_in_one_line(
+    damaged: Callable[[Damage], Path], asked: tuple[str, ...], damage: Damage
+) -> None:
+    name, *options = asked
+    assert_one_line(*command(name, str(damaged(damage)), *options), refused=EXIT_FAILED)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=QUIET)
+@given(BESIDE)
+def test_a_comparison_with_a_damaged_run_is_made_or_refused_in_one_line(
+    run: RunPaths, damaged: Callable[[Damage], Path], damage: Damage
+) -> None:
+    assert_one_line(*command("report", str(run.folder), str(damaged(damage)), "--json"), refused=EXIT_FAILED)
+
+
+@pytest.mark.parametrize("number", range(len(BAD_BESIDE)))
+def test_every_command_takes_or_refuses_the_worst_that_lies_beside_the_records(
+    run: RunPaths, damaged: Callable[[Damage], Path], number: int
+) -> None:
+    broken = str(damaged(BAD_BESIDE[number]))
+    for name, *options in (*QUICK, ("report", str(run.folder), "--json")):
+        assert_one_line(*command(name, broken, *options), refused=EXIT_FAILED)

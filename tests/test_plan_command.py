@@ -13,6 +13,7 @@ from processes import busy_stranger
 from tiny import DISTURBED, TINY
 
 from dwray.cli.plan import between
+from dwray.errors import EXIT_USAGE
 
 Here = Callable[..., tuple[int, str, str]]
 CALIBRATE = "--calibrate"
@@ -31,6 +32,16 @@ def test_a_range_reads_as_one_number_where_its_ends_do() -> None:
     assert between(0.996, 1.004, ",.2f") == "1.00"
     assert between(1200, 3400, ",.0f") == "1,200 to 3,400"
     assert between(3, None, ",.0f") == "from 3"
+    assert between(724.3, 1084.2, ",.3g") == "724 to 1,080"
+    assert between(999.7, None, ",.3g") == "from 1,000"
+    assert between(0.0123, 12.34, ",.3g") == "0.0123 to 12.3"
+
+
+def test_options_of_a_calibration_need_one(here: Here) -> None:
+    for option in ("--slots", "--gpus"):
+        code, _, error = here("plan", "tiny.yaml", "--no-calibrate", option, "1")
+        assert code == EXIT_USAGE
+        assert "without --no-calibrate" in error
 
 
 def test_counts_alone_start_nothing(here: Here) -> None:

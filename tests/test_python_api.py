@@ -11,10 +11,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -23,6 +24,7 @@ from object_store import ObjectStore
 from records import make_run
 
 import dwray
+from dwray.core.data_images import Images
 from dwray.core.networks import NETWORKS
 from dwray.errors import RunError, SpecError
 from dwray.paths import RunPaths
@@ -159,6 +161,83 @@ def test_every_name_has_a_docstring_with_an_example(name: str) -> None:
         described = set(re.findall(r"^    (\w+): ", text.partition("Args:")[2], flags=re.M))
         assert taken <= described
         assert "Returns:" in text or "Yields:" in text
+
+
+RAISES_NOTHING = {
+    "NETWORKS": "a mapping",
+    "DATASETS": "a mapping",
+    "PROTOCOLS": "a mapping",
+    "EpochRecord": "values that fit has made",
+    "Score": "values that evaluate has made",
+}
+"""Public names whose docstring has no errors, and why."""
+CALLED_BY_TUNE = {
+    "LinearSearch": {"set_search_properties", "suggest", "on_trial_complete", "save", "restore"},
+    "TimingReporter": {f"on_trial_{event}" for event in ("start", "result", "complete", "recover", "error")},
+}
+"""Members of public classes that nobody calls by hand: their class's example shows them at work."""
+
+
+@pytest.mark.parametrize("name", sorted(dwray.__all__))
+def test_every_docstring_has_source_and_errors(name: str) -> None:
+    text = inspect.getdoc(getattr(dwray, name)) or ""
+    assert re.search(r"^Source: \S", text, flags=re.M)
+    assert bool(re.search(r"^Raises:$", text, flags=re.M)) == (name not in RAISES_NOTHING)
+
+
+def members(name: str) -> set[str]:
+    """The public methods and properties that a public class has of its own."""
+    kinds = (property, functools.cached_property)
+    found = vars(getattr(dwray, name)).items() if isinstance(getattr(dwray, name), type) else ()
+    return {member for member, value in found if member[0] != "_" and (callable(value) or isinstance(value, kinds))}
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(dwray.__all__) if members(name)])
+def test_every_method_has_an_example(name: str) -> None:
+    exempt = CALLED_BY_TUNE.get(name, set())
+    assert exempt <= members(name)
+    for member in members(name):
+        text = inspect.getdoc(getattr(getattr(dwray, name), member)) or ""
+        assert text
+        assert ("Example:" in text) == (member not in exempt), f"{name}.{member}"
+
+
+CPU = torch.device("cpu")
+
+
+def resident(*labels: int, device: torch.device = CPU) -> dwray.ResidentImages:
+    """Black images with these labels."""
+    images = Images(np.zeros((len(labels), 8, 8, 1), np.uint8), np.array(labels, np.int64))
+    return dwray.ResidentImages(images, dwray.Normalize([0.5], [0.5], CPU), device)
+
+
+def flat(outputs: int) -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, outputs))
+
+
+def timed(network: torch.nn.Module, batch: torch.Tensor) -> list[Any]:
+    return list(dwray.time_passes({"it": network}, lambda: iter([batch]), device=CPU, passes=1, warmup_batches=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "call"),
+    [
+        ("Normalize", RuntimeError, lambda: dwray.Normalize([0.5] * 3, [0.5] * 2, CPU)),
+        ("Normalize", RuntimeError, lambda: dwray.Normalize([0.5] * 2, [0.5] * 2, CPU)(torch.zeros(1, 4, 4, 3).byte())),
+        ("ResidentImages", RuntimeError, lambda: resident(0, device=torch.device("cuda:99"))),
+        ("start", ValueError, lambda: dwray.start(torch.nn.Flatten(), dwray.TrainingConfig())),
+        ("evaluate", ZeroDivisionError, lambda: dwray.evaluate(flat(2), resident(), 4)),
+        ("evaluate", ValueError, lambda: dwray.evaluate(flat(2), resident(), 0)),
+        ("evaluate", IndexError, lambda: dwray.evaluate(flat(2), resident(0, 1, 2), 4)),
+        ("time_passes", RuntimeError, lambda: timed(flat(2), torch.zeros(1, 1, 4, 4))),
+        ("compare", RuntimeError, lambda: dwray.compare((flat(2), flat(2)), torch.zeros(1, 1, 4, 4))),
+        ("compare", ZeroDivisionError, lambda: dwray.compare((flat(2), flat(2)), torch.zeros(0, 1, 8, 8))),
+    ],
+)
+def test_what_a_docstring_says_is_raised_is(name: str, error: type[Exception], call: Callable[[], Any]) -> None:
+    assert f"    {error.__name__}: " in (inspect.getdoc(getattr(dwray, name)) or "")
+    with pytest.raises(error):
+        call()
 
 
 @pytest.mark.parametrize("name", SETTINGS)

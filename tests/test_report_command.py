@@ -77,7 +77,7 @@ def test_the_ending_of_the_file_says_what_it_is(
 def test_csv_is_a_folder_with_a_file_for_each_table(runs: tuple[RunPaths, RunPaths], capsys: Capture) -> None:
     _, out, _ = in_process("report", "hand", "--format", "csv", capsys=capsys)
     folder = Path(out.strip())
-    assert folder == runs[0].csv
+    assert folder == runs[0].in_format("csv")
     with (folder / "accuracy.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["measured"] == "92.0"
     _, out, _ = in_process("report", "hand", "--format", "csv", "-o", "elsewhere", capsys=capsys)
@@ -114,6 +114,7 @@ def test_several_runs_as_json(runs: tuple[RunPaths, RunPaths], capsys: Capture, 
         (["hand", "--json", "--format", "md"], 2, "--format json"),
         (["hand", "--open", "--format", "csv"], 2, "--open shows the page"),
         (["hand", "other", "--wandb"], 2, "publishes one run"),
+        (["--wandb", "hand"], 2, "takes auto, offline, online, or nothing, not 'hand': dwray report hand --wandb"),
         ([], 2, "Missing argument"),
         (["hand", "-o", "x.pdf"], 2, "x.pdf: a report ends in .html, .htm, .md, .tex, .json"),
         (["hand", "-o", "/proc/nowhere/x.html"], 1, "/proc/nowhere"),

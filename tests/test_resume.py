@@ -19,8 +19,8 @@ import yaml
 from commands import COMMAND, dwray, in_process
 from object_store import KEY, SECRET, ObjectStore
 from processes import kill_all_in, trials_below
-from same import assert_same_results
-from tiny import DISTURBED
+from same import assert_same_results, comparable
+from tiny import DISTURBED, TINY
 
 from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_EXCLUSIVE, EXIT_TRIALS_FAILED
 from dwray.paths import RunPaths
@@ -165,8 +165,16 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    networks = {"DepthwiseConvNet": {}, "fails": {"network": "ConvNet", "training": {"crop_padding": 10**7}}}
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path: Path, undisturbed: Path) -> None:
+    before = Records.read(RunPaths(undisturbed))
+    (expected,) = (
+        row for row in before.of_stage("train") if row["contender"] == "DepthwiseConvNet" and row["seed"] == 0
+    )
+    settings = {name: expected[name] for name in ("initial_lr", "lr_decay")}
+    networks = {
+        "DepthwiseConvNet": {"training": settings},
+        "fails": {"network": "ConvNet", "training": {"crop_padding": 10**7}},
+    }
     write_sweep(tmp_path, search={}, timing=None, networks=networks, seeds=[0])
     with small_disk(tmp_path / "runs", "40m") as disk:
         driver = Driver("sweep", "tiny.yaml", folder=tmp_path)
@@ -189,7 +197,11 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path
             "DepthwiseConvNet": "completed",
             "fails": "failed",
         }
-        assert [row["epoch"] for row in records.epochs] == [*range(1, 7)]
+        (row,) = (row for row in records.trials if row["status"] == "completed")
+        assert comparable(row) == comparable(expected)
+        found = [comparable(dict(epoch)) for epoch in records.epochs_of(row)]
+        assert found == [comparable(dict(epoch)) for epoch in before.epochs_of(expected)]
+        assert [epoch["epoch"] for epoch in found] == [*range(1, 7)]
         found = json.loads(resumed.stdout)
         assert found["run"] == str(the_run(tmp_path))
         [failed] = found["failed"]
@@ -249,6 +261,21 @@ def test_the_machine_is_lost_and_the_run_goes_on_from_the_object_store(
             content = path.read_bytes()
             assert KEY.encode() not in content
             assert SECRET.encode() not in content
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_says_commands_for_a_shell_and_resumed_as_json_it_has_its_answer(tmp_path: Path) -> None:
+    write_sweep(tmp_path, **{key: TINY[key] for key in ("data", "training", "search", "timing")}, seeds=[0])
+    driver = Driver("sweep", "tiny.yaml", "--runs-dir", "my runs", folder=tmp_path)
+    driver.wait_until(driver.said("completed"))
+    assert driver.end(signal.SIGINT) == EXIT_INTERRUPTED
+    (run,) = (tmp_path / "my runs" / "tiny").iterdir()
+    assert f"to go on: dwray resume '{run}'; what was measured so far: dwray report '{run}'\n" in driver.log.read_text()
+    (run / "environment.json").unlink()
+    resumed = dwray("resume", str(run), "--json", folder=tmp_path)
+    assert resumed.returncode in WELL, resumed.stderr
+    assert len(json.loads(resumed.stdout)["answer"]) == 3
+    assert len(json.loads((run / "environment.json").read_text())["resumed"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,25 @@ import time
 from pathlib import Path
 
 import pytest
-from object_store import ObjectStore
+from google_store import GoogleStore
+from object_store import ObjectStore, free_port
 
 from dwray import storage as module
 from dwray.errors import RunError
 from dwray.storage import Storage, write_atomically
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def new_place(kind: str, request: pytest.FixtureRequest) -> str:
+    if kind == "gs":
+        return request.getfixturevalue("google_store").new_place()
+    return request.getfixturevalue("object_store").new_bucket() + "/prefix"
+
+
+@pytest.fixture(params=["folder", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("s3", "gs"))])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "folder":
         return Storage(tmp_path / "kept")
-    store: ObjectStore = request.getfixturevalue("object_store")
-    return Storage(store.new_bucket() + "/prefix")
+    return Storage(new_place(request.param, request))
 
 
 def test_files_are_written_read_listed_and_deleted(place: Storage) -> None:
@@ -108,6 +114,27 @@ def test_what_may_pass_is_tried_again_and_what_does_not_is_told_at_once(
     assert time.monotonic() - began < 2
 
 
+def test_a_store_that_cannot_be_opened_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening one may ask the network where the bucket is."""
+    from pyarrow import fs
+
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.01)
+    failures = iter([OSError("When resolving region for bucket 'x': curlCode: 6, Couldn't resolve host name")] * 3)
+
+    class Unreachable:
+        @staticmethod
+        def from_uri(location: str) -> tuple[fs.FileSystem, str]:
+            for failure in failures:
+                raise failure
+            return fs.LocalFileSystem(), "/there/is/nothing"
+
+    monkeypatch.setattr(fs, "FileSystem", Unreachable)
+    assert Storage("s3://x/y").names() == []
+    failures = iter([OSError("AWS Error ACCESS_DENIED during HeadBucket")])
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        Storage("s3://x/y").names()
+
+
 @pytest.mark.slow
 def test_an_outage_of_the_object_store_is_waited_for(object_store: ObjectStore) -> None:
     place = Storage(object_store.new_bucket())
@@ -120,6 +147,16 @@ def test_an_outage_of_the_object_store_is_waited_for(object_store: ObjectStore) 
     writer.join(60)
     assert not writer.is_alive()
     assert place.read("a") == b"after"
+
+
+@pytest.mark.slow
+def test_googles_client_does_not_try_for_long_by_itself(google_store: GoogleStore) -> None:
+    """Its quarter of an hour would hold up whoever has no patience: a lease, a check before the start."""
+    place = google_store.new_place().replace(str(google_store.port), str(free_port()))
+    began = time.monotonic()
+    with pytest.raises(OSError, match="Could not connect"):
+        Storage(place, patience_seconds=0).read("a")
+    assert time.monotonic() - began < 20
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def _artifact_type(backend: Backend, values: Json) -> Json:
 def _create_artifact(backend: Backend, values: Json) -> Json:
     """A new version, or the one that has the same content already."""
     asked = values["input"]
-    name = f"{asked['entityName']}/{asked['projectName']}/{asked['artifactCollectionName']}"
+    name = f"{asked['entityName'] or ENTITY}/{asked['projectName']}/{asked['artifactCollectionName']}"
     versions = [artifact for artifact in backend.artifacts if artifact.name == name]
     artifact = next((version for version in versions if version.digest == asked["digest"]), None)
     if artifact is None:

@@ -8,6 +8,7 @@ import click
 import dwray
 from dwray.cli.bench import bench
 from dwray.cli.completion import completion
+from dwray.cli.data import data
 from dwray.cli.doctor import doctor
 from dwray.cli.listing import runs_
 from dwray.cli.networks import networks
@@ -33,6 +34,7 @@ cli.add_command(sweep)
 cli.add_command(resume)
 cli.add_command(plan)
 cli.add_command(doctor)
+cli.add_command(data)
 cli.add_command(report)
 cli.add_command(publish)
 cli.add_command(status)

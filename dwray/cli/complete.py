@@ -10,9 +10,12 @@ from click.shell_completion import CompletionItem
 
 def complete_sweep(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The sweeps whose names begin so; files where there is none."""
-    from dwray.paths import sweep_folders
+    return _beginning(_sweeps(), incomplete) or [CompletionItem(incomplete, type="file")]
 
-    names = sorted({file.stem for folder in sweep_folders() for file in folder.glob("*.yaml")})
+
+def complete_data(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The sweeps and datasets whose names begin so; files where there is none."""
+    names = sorted({*_sweeps(), *_entries("DATASETS", "data.py")})
     return _beginning(names, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
@@ -50,20 +53,31 @@ def complete_setting(context: click.Context, parameter: click.Parameter, incompl
 
 def complete_network(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The networks that begin so."""
+    return _beginning(_entries("NETWORKS", "networks.py"), incomplete)
+
+
+def _sweeps() -> list[str]:
+    """The names of the sweeps that are found by name."""
+    from dwray.paths import sweep_folders
+
+    return sorted({file.stem for folder in sweep_folders() for file in folder.glob("*.yaml")})
+
+
+def _entries(registry: str, file: str) -> list[str]:
+    """The names in a registry of ``dwray.core``, which is read and not imported: torch takes seconds."""
     import ast
 
     import dwray
 
-    # Read, not imported: torch takes seconds.
-    source = Path(dwray.__file__).parent / "core" / "networks.py"
-    registry = next(
+    source = Path(dwray.__file__).parent / "core" / file
+    entries = next(
         part
         for node in ast.parse(source.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "NETWORKS"
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == registry
         for part in ast.walk(node)
         if isinstance(part, ast.Dict)
     )
-    return _beginning([ast.literal_eval(key) for key in registry.keys if key], incomplete)
+    return [ast.literal_eval(key) for key in entries.keys if key]
 
 
 def _runs_dir(context: click.Context) -> Path:

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import click
 
-from dwray.cli.options import EPILOG, JSON, RUNS_DIR, print_json
+from dwray.cli.complete import complete_sweep
+from dwray.cli.options import EPILOG, JSON, RUNS_DIR, SETTINGS, print_json
 from dwray.errors import EXIT_FAILED
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 @click.command(epilog=EPILOG)
-@click.argument("sweep", metavar="[NAME|FILE]", required=False)
-@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change a setting (repeatable).")
+@click.argument("sweep", metavar="[NAME|FILE]", required=False, shell_complete=complete_sweep)
+@SETTINGS
 @RUNS_DIR
 @click.option("--storage", envvar="DWRAY_STORAGE", metavar="FOLDER|URI", help="Where runs are kept: is it writable?")
 @click.option("--address", envvar="RAY_ADDRESS", help="Ray cluster: does it answer? By default RAY_ADDRESS.")
@@ -34,6 +35,8 @@ def doctor(
     With a sweep its images are looked for, too. Nothing is downloaded or started. Exit code 1 if a check failed;
     a warning is no failure.
     """
+    if overrides and not sweep:
+        raise click.UsageError("--set changes a sweep: name one, such as `dwray doctor digits --set data.root=FOLDER`")
     import dataclasses
 
     from dwray.core.checks import FAILED

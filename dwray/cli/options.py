@@ -42,16 +42,17 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+SETTINGS = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    shell_complete=complete_setting,
+    help="Change a setting (repeatable).",
+)
 SWEEP = _options(
     click.argument("sweep", metavar="NAME|FILE", shell_complete=complete_sweep),
-    click.option(
-        "--set",
-        "overrides",
-        metavar="KEY=VALUE",
-        multiple=True,
-        shell_complete=complete_setting,
-        help="Change a setting (repeatable).",
-    ),
+    SETTINGS,
     click.option("--seed", type=click.IntRange(min=0, max=SEEDS - 1), help="Train with this seed alone."),
 )
 RUNS_DIR = click.option(
@@ -62,6 +63,20 @@ RUNS_DIR = click.option(
     show_default=True,
     help="Folder of all runs.",
 )
+
+
+class _WandbMode(click.Choice[str]):
+    """The value of ``--wandb``, which takes the word behind it: perhaps a name that was meant for the command."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            command = f"{ctx.command_path} {value} --wandb" if ctx else f"{value} --wandb"
+            self.fail(
+                f"--wandb takes {', '.join(map(str, self.choices))}, or nothing, not {value!r}: {command}", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
 WANDB_WHERE = _options(
     click.option("--entity", help="Whose W&B project; by default WANDB_ENTITY, or the key's owner."),
     click.option("--project", help="W&B project; by default WANDB_PROJECT, or dwray."),
@@ -69,10 +84,11 @@ WANDB_WHERE = _options(
 WANDB = _options(
     click.option(
         "--wandb",
-        type=click.Choice(["auto", "offline", "online"]),
+        type=_WandbMode(["auto", "offline", "online"]),
         is_flag=False,
         flag_value="auto",
-        help="Publish to W&B; without a value online if there is a key, else into folders to send later.",
+        help="Publish to W&B; without a value online if there is a key, else into folders to send later. The name "
+        "of a run or a sweep goes before it.",
     ),
     WANDB_WHERE,
 )

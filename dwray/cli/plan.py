@@ -38,6 +38,8 @@ def plan(
     Nothing is downloaded: without the images, random ones of their shape are trained on. Money is told if the sweep
     file says what a GPU costs (resources.price_per_gpu_hour).
     """
+    if calibrate is False and (slots or gpus):
+        raise click.UsageError("--slots and --gpus are of a plan with times: give them without --no-calibrate")
     spec = resolve_sweep(sweep, overrides, seed)
     if calibrate is False:
         print_plan(spec, as_json)
@@ -168,9 +170,15 @@ def _texts(amounts: dict[str, Any]) -> dict[str, str | None]:
 def between(low: float, high: float | None, form: str) -> str:
     """A range in words: a single number if both ends read alike, and ``from ...`` if there is no upper end."""
     if high is None:
-        return f"from {format(low, form)}"
-    ends = [format(low, form), format(high, form)]
+        return f"from {_number(low, form)}"
+    ends = [_number(low, form), _number(high, form)]
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def _number(value: float, form: str) -> str:
+    """A number in a form, and never with a power of ten: of 1,084 with three digits, 1,080."""
+    text = format(value, form)
+    return f"{float(text):,.0f}" if "e+" in text else text
 
 
 def resolve_sweep(name: str, overrides: tuple[str, ...], seed: int | None) -> "SweepSpec":

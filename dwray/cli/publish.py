@@ -56,9 +56,16 @@ def publish(
 
 
 def take_destination(mode: str | None, entity: str | None, project: str | None) -> "Destination | None":
-    """Where runs are published, if they are; the key is taken out of the environment, before Ray hands that on."""
+    """Where runs are published, if they are; the key is taken out of the environment, before Ray hands that on.
+
+    Raises:
+        click.UsageError: An option says where, and none that they are.
+        UserError: They are to be online, and there is no key.
+    """
     from dwray.publish.destination import destination, take_key
 
+    if mode is None and (entity or project):
+        raise click.UsageError("--entity and --project say where --wandb publishes to: give --wandb, too")
     key = take_key()
     if mode is None:
         return None

@@ -1,6 +1,5 @@
 """``dwray report``: the answer, the tables and the page of a run, or of several side by side."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from dwray.cli.options import EPILOG, JSON, RUNS_DIR, WANDB, print_json
 from dwray.cli.publish import publish_to, take_destination
 from dwray.errors import EXIT_FAILED
 from dwray.paths import comparison
+from dwray.report.formats import FORMATS
 from dwray.results.kept import KeptRun, find_run
 
 if TYPE_CHECKING:
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
     from dwray.paths import RunPaths
     from dwray.report.document import Document
-    from dwray.report.formats import Format
     from dwray.results.records import Records
     from dwray.results.table import Table
 
 
-_ENDINGS: "Mapping[str, Format]" = {".html": "html", ".htm": "html", ".md": "md", ".tex": "latex", ".json": "json"}
+_ENDINGS = {ending: name for name, form in FORMATS.items() for ending in form.endings}
 """Formats that the name of a file tells."""
 
 
@@ -33,7 +32,7 @@ _ENDINGS: "Mapping[str, Format]" = {".html": "html", ".htm": "html", ".md": "md"
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["html", "md", "latex", "csv", "json"]),
+    type=click.Choice(list(FORMATS)),
     help="Make this alone: md, latex and json are printed; html and csv (a folder, one file a table) are files.",
 )
 @click.option(
@@ -41,7 +40,7 @@ _ENDINGS: "Mapping[str, Format]" = {".html": "html", ".htm": "html", ".md": "md"
     "--output",
     type=click.Path(path_type=Path),
     help="Write it to this file (csv: folder), and the figures of md and latex beside it. Without --format its ending "
-    "says what it is: .html, .md, .tex or .json; html if it has none.",
+    f"says what it is: {', '.join(_ENDINGS)}; html if it has none.",
 )
 @click.option("--open", "open_page", is_flag=True, help="Show the report in a browser.")
 @WANDB
@@ -52,7 +51,7 @@ def report(
     context: click.Context,
     runs: tuple[str, ...],
     runs_dir: Path,
-    form: "Format | None",
+    form: str | None,
     output: Path | None,
     open_page: bool,
     wandb: str | None,
@@ -72,7 +71,7 @@ def report(
         raise click.UsageError("--json prints tables; with --format or --output, --format json does that")
     to = take_destination(wandb, entity, project)
     if to and len(runs) > 1:
-        raise click.UsageError("--wandb publishes one run, not several at a time")
+        raise click.UsageError("--wandb publishes one run, not several at a time: `dwray publish` does")
     if output and form is None:
         form = _format_of(output)
     if open_page and form not in (None, "html"):
@@ -90,7 +89,7 @@ def report(
         context.exit(EXIT_FAILED)
 
 
-def _format_of(output: Path) -> "Format":
+def _format_of(output: Path) -> str:
     """The format that a file's name tells; html where it has no ending.
 
     Raises:
@@ -125,25 +124,26 @@ def _whole_report(paths: "RunPaths", *, as_json: bool, quiet: bool) -> Path:
     return paths.html
 
 
-def _one_format(run: KeptRun, form: "Format", output: Path | None) -> Path | None:
+def _one_format(run: KeptRun, form: str, output: Path | None) -> Path | None:
     """Print or write a run's report in one format; the page, if it is that."""
     from dwray.report.content import document_of
     from dwray.report.documents import read_run
 
     paths = run.paths
-    return _print_or_write(document_of(read_run(paths)), form, output, {"html": paths.html, "csv": paths.csv})
+    place = output or _place(form, paths.html, paths.in_format(form))
+    return _print_or_write(document_of(read_run(paths)), form, place)
 
 
 def _compare(
-    found: list[KeptRun], runs_dir: Path, *, form: "Format | None", output: Path | None, as_json: bool, quiet: bool
+    found: list[KeptRun], runs_dir: Path, *, form: str | None, output: Path | None, as_json: bool, quiet: bool
 ) -> Path | None:
     """Print or write the report of several runs; the page, if it is that."""
     from rich.console import Console
 
     from dwray.report.compared import document_of_several
     from dwray.report.documents import read_run
-    from dwray.report.formats import data_of
     from dwray.report.terminal import print_answer, print_tables
+    from dwray.report.values import data_of
 
     document = document_of_several([read_run(run.paths) for run in found])
     if as_json:
@@ -154,27 +154,26 @@ def _compare(
         print_answer(console, document.answer)
         print_tables(console, (table for each in document.sections if not each.part_of for table in each.tables))
         console.print()
-    files = {"html": comparison(runs_dir, ".html"), "csv": comparison(runs_dir, "-csv")}
-    return _print_or_write(document, form or "html", output, files)
+    form = form or "html"
+    place = output or _place(form, comparison(runs_dir, ".html"), comparison(runs_dir, f"-{form}"))
+    return _print_or_write(document, form, place)
 
 
-def _print_or_write(
-    document: "Document", form: "Format", output: Path | None, files: Mapping[str, Path]
-) -> Path | None:
-    """Write a document to a file, and print which; a format that has no file of its own is printed instead.
+def _place(form: str, page: Path, folder: Path) -> Path | None:
+    """Where a format goes unless the user says: the page to a file, several files to a folder; None: it is printed."""
+    if form == "html":
+        return page
+    return folder if FORMATS[form].is_folder else None
 
-    Args:
-        document: What it says.
-        form: Its format.
-        output: The file, if the user says.
-        files: Where formats go otherwise.
+
+def _print_or_write(document: "Document", form: str, file: Path | None) -> Path | None:
+    """Write a document to a file or folder, and print which; without one print the document.
 
     Returns:
         The page, if that is what was written.
     """
     from dwray.report.formats import text_of, write
 
-    file = output or files.get(form)
     if file is None:
         click.echo(text_of(document, form), nl=False)
         return None

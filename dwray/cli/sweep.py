@@ -133,6 +133,7 @@ def _drive(
     from dwray.report.display import display
     from dwray.report.documents import write_report
     from dwray.report.terminal import disturbed_line
+    from dwray.results.answer import answer
     from dwray.tune.client import LostDriverError
     from dwray.tune.sweep import run_sweep
 
@@ -140,6 +141,7 @@ def _drive(
     console = Console(file=sys.stderr if as_json else sys.stdout, quiet=quiet)
     paths = run.paths
     resume_it = shlex.join(["dwray", "resume", run.name, *(["--address", address] if address else [])])
+    report_it = shlex.join(["dwray", "report", str(paths.folder)])
     console.print(f"run {paths.folder}", soft_wrap=True, highlight=False, markup=False)
     if run.storage:
         console.print(f"any machine can go on with it: {resume_it}", soft_wrap=True, highlight=False, markup=False)
@@ -150,7 +152,7 @@ def _drive(
             )
     except KeyboardInterrupt:
         click.echo(
-            f"\ninterrupted; to go on: {resume_it}; what was measured so far: dwray report {paths.folder}",
+            f"\ninterrupted; to go on: {resume_it}; what was measured so far: {report_it}",
             err=True,
         )
         context.exit(EXIT_INTERRUPTED)
@@ -169,6 +171,7 @@ def _drive(
         print_json(
             {
                 "run": str(paths.folder),
+                "answer": answer(records),
                 "tables": {table.name: table.data() for table in tables},
                 "failed": [{key: row[key] for key in ("stage", "trial", "error")} for row in failed],
             }
@@ -238,11 +241,13 @@ def keep_report(run: KeptRun) -> None:
     """Copy the report to where the run is kept; that it could not be is no failure of the sweep."""
     if not run.storage:
         return
+    from dwray.report.formats import FORMATS
     from dwray.results.mirror import Mirror
 
     paths = run.paths
+    texts = [paths.report(form.endings[0]) for form in FORMATS.values() if form.in_run]
     folders = paths.table("").parent, paths.figure("").parent
-    made = [paths.markdown, paths.latex, paths.html, *(path for folder in folders for path in folder.glob("*"))]
+    made = [*texts, *(path for folder in folders for path in folder.glob("*"))]
     try:
         with Mirror(paths, run.storage, last_seconds=REPORT_SECONDS) as mirror:
             for path in made:

@@ -86,13 +86,18 @@ def _time_plan(names: tuple[str, ...], options: dict[str, Any]) -> "Plan":
     parse.known("NETWORK", "network", names, NETWORKS)
     for name in names:
         if names.count(name) > 1:
-            raise SpecError(f"NETWORK: network {name!r} is given twice")
+            raise SpecError(f"NETWORK: network {name!r} is given twice; name each once")
     device = parse.device(options["device"])
     modes = parse.listed(options["modes"]) if options["modes"] is not None else tuple(map(str, modes_of(device)))
     parse.known("--modes", "mode", modes, MODES)
     batch_sizes = parse.numbers("--batch-sizes", options["batch_sizes"])
     if options["images"] and options["images"] < max(batch_sizes):
-        raise SpecError(f"--images: a pass over {options['images']} has no batch of {max(batch_sizes)} images")
+        raise SpecError(
+            f"--images: a pass over {options['images']} has no batch of {max(batch_sizes)} images; give more, or "
+            "smaller --batch-sizes"
+        )
+    if options["max_batch"] and options["no_crossover"]:
+        raise click.UsageError("--max-batch is of the crossover: give it without --no-crossover")
     on_gpu = device.type == "cuda"
     max_batch = options["max_batch"] or (1024 if on_gpu else 256)
     return Plan(

@@ -84,6 +84,11 @@ class Normalize:
         std: Standard deviation of each channel, in units of 0..1.
         device: Where the batches are.
 
+    Raises:
+        RuntimeError: ``mean`` and ``std`` differ in length, or a batch has another number of channels than they.
+
+    Source: torchvision's ``ToTensor`` and ``Normalize``, which the paper's notebooks use; here a whole batch at once.
+
     Example:
         >>> import torch, dwray
         >>> normalize = dwray.Normalize(mean=[0.5], std=[0.25], device=torch.device("cpu"))
@@ -144,6 +149,9 @@ class ResidentImages:
         normalize: Applied to every batch.
         device: Where they are to live.
 
+    Raises:
+        RuntimeError: The device is not there, or has too little memory.
+
     Source: cifar10-airbench's ``airbench/utils.py`` keeps CIFAR so.
 
     Example:
@@ -166,7 +174,19 @@ class ResidentImages:
         return len(self.labels)
 
     def ordered(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches (inputs (n, C, H, W) float32, labels (n,) int64) in the stored order, cut by :func:`batch_bounds`."""
+        """Batches (inputs (n, C, H, W) float32, labels (n,) int64) in the stored order, cut by :func:`batch_bounds`.
+
+        Raises:
+            ValueError: ``batch_size`` is 0.
+
+        Example:
+            >>> import numpy as np
+            >>> images = Images(np.zeros((5, 8, 8, 1), np.uint8), np.arange(5))
+            >>> cpu = torch.device("cpu")
+            >>> resident = ResidentImages(images, Normalize([0.5], [0.5], cpu), cpu)
+            >>> [labels.tolist() for _, labels in resident.ordered(batch_size=3)]
+            [[0, 1, 2], [3, 4]]
+        """
         for start, end in batch_bounds(len(self), batch_size):
             yield self.normalize(self.pixels[start:end]), self.labels[start:end]
 
@@ -180,6 +200,18 @@ class ResidentImages:
             generator: A CPU generator; it alone decides the order and the augmentation, on every device.
             crop_padding: Crop at random out of the image padded with this many black pixels a side.
             flip: Mirror every image with probability one half.
+
+        Raises:
+            ValueError: ``batch_size`` is 0.
+
+        Example:
+            >>> import numpy as np
+            >>> images = Images(np.zeros((5, 8, 8, 1), np.uint8), np.arange(5))
+            >>> cpu = torch.device("cpu")
+            >>> resident = ResidentImages(images, Normalize([0.5], [0.5], cpu), cpu)
+            >>> batches = resident.shuffled(2, epoch_generator(seed=0, epoch=1), crop_padding=1, flip=True)
+            >>> sorted(label for _, labels in batches for label in labels.tolist())
+            [0, 1, 2, 3, 4]
         """
         count = len(self)
         order = torch.randperm(count, generator=generator).to(self.device)

@@ -33,6 +33,8 @@ PATIENCE_SECONDS = 60.0
 """So long a user who has not asked for it waits for a calibration."""
 END_SECONDS = 5.0
 """What a process is given to end by itself."""
+COUNT = "--no-calibrate counts without it"
+"""What a user can do whose device cannot be measured."""
 
 
 class SlowDeviceError(RunError):
@@ -249,12 +251,12 @@ class _Worker:
             if not self._connection.poll(max(0.0, min(seconds, left))):
                 if left < seconds:
                     raise SlowDeviceError("a few steps of this sweep take too long on this device")
-                raise RunError(f"a process that calibrates did not answer within {seconds:.0f} s")
+                raise RunError(f"a process that calibrates did not answer within {seconds:.0f} s; {COUNT}")
             done, answer = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._lost() from error
         if not done:
-            raise RunError(f"this device could not be calibrated: {answer}")
+            raise RunError(f"this device could not be calibrated: {answer}; {COUNT}")
         return answer
 
     def ask(self, request: str, *arguments: Any) -> Any:
@@ -265,8 +267,7 @@ class _Worker:
     def _lost(self) -> RunError:
         self._process.join(END_SECONDS)
         return RunError(
-            f"a process that calibrates ended (exit code {self._process.exitcode}), for want of memory perhaps; "
-            "--no-calibrate counts without it"
+            f"a process that calibrates ended (exit code {self._process.exitcode}), for want of memory perhaps; {COUNT}"
         )
 
     def end(self) -> None:

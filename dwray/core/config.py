@@ -316,6 +316,8 @@ PROTOCOLS: Registry[ProtocolConfig] = Registry(
     ``paper`` is what the notebooks that the paper cites really did, with every switch on that they call for;
     ``corrected`` has each flaw mended. ``turn`` gives either with a switch at its other value.
 
+    Source: the notebooks that the paper cites; ``docs/protocols.md`` says of each flaw what it changes.
+
     Example:
         >>> import dwray
         >>> list(dwray.PROTOCOLS)

@@ -16,6 +16,8 @@ from dwray.core.execution import PLAIN, Execution, lay_out, widened
 class Score:
     """Mean cross-entropy (nats) and accuracy (percent) over a set.
 
+    Source: section 4.1 of the paper, which gives the accuracy on the test set; the loss is its notebooks'.
+
     Example:
         >>> import math, dwray
         >>> guessing = dwray.Score(loss=math.log(10), accuracy_percent=10.0)
@@ -67,7 +69,7 @@ def evaluate(
 
     Args:
         network: On the images' device.
-        images: What to score it on.
+        images: What to score it on: batches of (n, C, H, W) float32 and labels (n,) int64.
         batch_size: Images a batch.
         execution: Its precision and layout; what it says of compiling is of training alone.
         batch_statistics: Batch norm in training mode; see :func:`mode_for_inference`. The batches are then drawn in a
@@ -77,6 +79,13 @@ def evaluate(
 
     Returns:
         Mean cross-entropy in nats, and accuracy in percent.
+
+    Raises:
+        IndexError: A label is none of the network's outputs (on a CPU; a GPU ends in an error of its own).
+        ValueError: ``batch_size`` is 0.
+        ZeroDivisionError: There are no images.
+
+    Source: section 4.1 of the paper; its notebooks score with ``batch_statistics``, and ``over_batches_minus_one``.
 
     Example:
         >>> import torch, dwray

@@ -133,6 +133,9 @@ def time_passes(
     Yields:
         A record a pass, in the order in which they ran: its seconds, and images a second.
 
+    Raises:
+        RuntimeError: A network cannot take a batch: its shape, its device, or the memory that it needs.
+
     Example:
         >>> import torch, dwray
         >>> names, images = ("ConvNet", "DepthwiseConvNet"), torch.randn(64, 3, 32, 32)

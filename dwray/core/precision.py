@@ -17,6 +17,14 @@ def full_float32() -> None:
     _allow_tf32(allowed=False)
 
 
+def deterministic_convolutions() -> None:
+    """Let cuDNN take only algorithms that add in the same order each time: a training that goes on has the same bits.
+
+    Source: "Reproducibility" in PyTorch's notes.
+    """
+    torch.backends.cudnn.deterministic = True
+
+
 def _allow_tf32(*, allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allowed
     torch.backends.cuda.matmul.allow_tf32 = allowed

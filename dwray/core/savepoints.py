@@ -29,8 +29,9 @@ def checksum(content: bytes) -> str:
 class Pace:
     """When a state is saved: as soon as what was trained since the last time is worth it.
 
-    That is after so long that saving takes 2% of the time, or after ``minutes``, if that is sooner. So a failure loses
-    ``minutes`` and an epoch at most; only where a save takes more than 2% of ``minutes`` does it cost more than 2%.
+    That is after so long that saving takes 2% of the time, or when another epoch would make it more than ``minutes``,
+    if that is sooner. So a failure loses ``minutes`` at most, or the epoch that it was in where that is longer; only
+    where a save takes more than 2% of ``minutes`` does it cost more than 2%.
     """
 
     minutes: float
@@ -39,19 +40,23 @@ class Pace:
     """Of the last save."""
     last: float = 0.0
     """When it ended, or the training began, by :func:`time.monotonic`."""
+    epoch_ended: float = 0.0
+    """When the last epoch ended, or the first one began."""
 
     def restart(self) -> None:
         """Another training begins."""
-        self.last = time.monotonic()
+        self.last = self.epoch_ended = time.monotonic()
 
-    @property
-    def due(self) -> bool:
-        """It is time."""
-        return time.monotonic() - self.last >= min(60 * self.minutes, self.cost_seconds / SHARE)
+    def is_due(self) -> bool:
+        """An epoch has ended: whether it is time to save."""
+        now = time.monotonic()
+        since, epoch = now - self.last, now - self.epoch_ended
+        self.epoch_ended = now
+        return since >= self.cost_seconds / SHARE or since + epoch > 60 * self.minutes
 
     def saved(self, began: float) -> None:
         """A save that began then has ended."""
-        self.last = time.monotonic()
+        self.last = self.epoch_ended = time.monotonic()
         self.cost_seconds = self.last - began
 
 
@@ -67,6 +72,8 @@ class SavedStates:
         self.storage, self.identity = storage, identity
         self.problems: list[str] = []
         """Why states were passed over, a line each."""
+        self._passed_over: set[str] = set()
+        """Files that were of no use: they count for nothing in what is kept."""
 
     def save(self, state: TrainingState) -> None:
         """Save a state, and delete those that are no longer kept.
@@ -76,7 +83,7 @@ class SavedStates:
         """
         content = checkpoint.dump(state, identity=self.identity)
         self.storage.write(f"epoch-{state.epochs_done:06d}-{checksum(content)}.pt", content)
-        names = self.names()
+        names = [name for name in self.names() if name not in self._passed_over]
         accuracy = {record.epoch: record.validation_accuracy_percent for record in state.records}
         best = max(names, key=lambda name: (accuracy.get(epoch_of(name), 0.0), -epoch_of(name)), default=None)
         for name in names[KEPT:]:
@@ -100,6 +107,7 @@ class SavedStates:
                 checkpoint.restore(self._read(name), state, where=where, identity=self.identity)
             except (RunError, OSError) as error:
                 self.problems.append(f"{one_line(error)}; going on without it")
+                self._passed_over.add(name)
             else:
                 return state
         return fresh()

@@ -1,8 +1,9 @@
 """Parquet files in Hugging Face's layout: encoded images, integer labels, class names in the metadata."""
 
-import json
 import re
+import reprlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from dwray.core.config import DataConfig
 from dwray.core.data_images import ImageData, Images, Part, Rows, check_labels, choose_rows
 from dwray.core.sources_decode import Encoded, decode
-from dwray.errors import DataError
+from dwray.errors import DataError, parse_json
 
 TEST_NAMES = ("test", "validation", "valid")
 """What the test set's files are called; the first of these that is there is taken."""
@@ -87,21 +88,20 @@ def _check_complete(paths: list[Path]) -> None:
         )
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """An open file; what Arrow has against it, then or as it is read, is a DataError."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _broken(path, error) from error
-
-
-def _broken(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path}: the Parquet file cannot be read ({' '.join(str(error).split())}): it is "
-        "truncated or damaged, copy or download it again"
-    )
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield file
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: names of columns that are no text
+        raise DataError(
+            f"{path}: the Parquet file cannot be read ({' '.join(str(error).split())}): it is "
+            "truncated or damaged, copy or download it again"
+        ) from error
 
 
 def _columns(path: Path, config: DataConfig, found: _Columns | None = None) -> _Columns:
@@ -111,23 +111,27 @@ def _columns(path: Path, config: DataConfig, found: _Columns | None = None) -> _
     with _open(path) as file:
         schema = file.schema_arrow
     features = _features(schema.metadata)
-    images = [f.name for f in schema if _is_image(f.type)]
-    labels = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
+    images = list(dict.fromkeys(f.name for f in schema if _is_image(f.type)))
+    labels = [name for name in dict.fromkeys(schema.names) if features.get(name, {}).get("_type") == "ClassLabel"]
     image = _pick(path, "image", found.image if found else config.image_column, images, schema.names)
     label = _pick(path, "label", found.label if found else config.label_column, labels, schema.names)
-    names = features[label].get("names")
-    if not is_integer(schema.field(label).type) or not isinstance(names, list):
+    for name in (image, label):
+        if schema.names.count(name) > 1:
+            raise DataError(f"{path}: there is more than one column {name!r}: rename or take out all but one")
+    names: Any = features[label].get("names")
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not is_integer(schema.field(label).type) or not is_list:
         raise DataError(
             f"{path}: column {label!r} is called a ClassLabel, but its type is {schema.field(label).type} "
-            f"and its names are {names!r}: integers and a list of names are expected"
+            f"and its names are {reprlib.repr(names)}: integers and a list of names are expected"
         )
-    return _Columns(image, label, tuple(str(name) for name in names))
+    return _Columns(image, label, tuple(names))
 
 
 def _features(metadata: dict[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
     """What Hugging Face's ``datasets`` writes about the columns into the schema, if it did."""
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"].items()
+        features = parse_json((metadata or {})[b"huggingface"])["info"]["features"].items()
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
     return {name: feature for name, feature in features if isinstance(feature, dict)}
@@ -192,13 +196,8 @@ def _where(path: Path, row: int) -> str:
 
 
 def _labels(path: Path, column: str) -> Rows:
-    import pyarrow
-
-    try:
-        with _open(path) as file:
-            values = file.read(columns=[column]).column(column)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _broken(path, error) from error
+    with _open(path) as file:
+        values = file.read(columns=[column]).column(column)
     if values.null_count:
         row = int(np.flatnonzero(values.is_null().to_numpy())[0])
         raise DataError(f"{_where(path, row)}: there is no label in column {column!r}: mend the row or take it out")
@@ -211,23 +210,20 @@ def _images(path: Path, column: str, rows: Rows) -> Iterator[Encoded]:
     import pyarrow
     from pyarrow.compute import struct_field
 
-    try:
-        with _open(path) as file:
-            start = 0
-            for group in range(file.num_row_groups):
-                end = start + file.metadata.row_group(group).num_rows
-                if len(_within(rows, start, end)):
-                    for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[column]):
-                        wanted = _within(rows, start, start + len(batch))
-                        contents = struct_field(batch.column(0), "bytes").take(pyarrow.array(wanted - start))
-                        for row, content in zip(wanted.tolist(), contents.to_pylist(), strict=True):
-                            if content is None:
-                                raise DataError(f"{_where(path, row)}: no bytes in column {column!r}: mend the row")
-                            yield Encoded(content, _where(path, row))
-                        start += len(batch)
-                start = end
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _broken(path, error) from error
+    with _open(path) as file:
+        start = 0
+        for group in range(file.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            if len(_within(rows, start, end)):
+                for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[column]):
+                    wanted = _within(rows, start, start + len(batch))
+                    contents = struct_field(batch.column(0), "bytes").take(pyarrow.array(wanted - start))
+                    for row, content in zip(wanted.tolist(), contents.to_pylist(), strict=True):
+                        if content is None:
+                            raise DataError(f"{_where(path, row)}: no bytes in column {column!r}: mend the row")
+                        yield Encoded(content, _where(path, row))
+                    start += len(batch)
+            start = end
 
 
 def _within(rows: Rows, start: int, end: int) -> Rows:

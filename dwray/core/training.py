@@ -18,6 +18,9 @@ from dwray.core.execution import Execution, lay_out, lay_out_network, resolve, u
 class EpochRecord:
     """What one epoch did. Epochs count from 1; losses are mean cross-entropies in nats.
 
+    Source: sections 4.1 (accuracies) and 4.2 (seconds an epoch) of the paper; its notebooks print losses, validation
+    accuracy and both times of each epoch, which ``dwray/paper/notebook_curves.csv`` holds.
+
     Example:
         >>> import dwray
         >>> def seconds_left(record: dwray.EpochRecord, epochs: int) -> float:
@@ -67,6 +70,9 @@ def start(network: nn.Module, config: TrainingConfig) -> TrainingState:
 
     Returns:
         What :func:`fit` trains, with no epoch done.
+
+    Raises:
+        ValueError: The network has no parameters.
 
     Source: section 4.1 of the paper (stochastic gradient descent with weight decay); its notebooks for the momentum.
 

@@ -10,17 +10,27 @@ import wandb_workspaces.reports.v2 as wr
 from wandb_workspaces import expr
 
 from dwray.core.config import PLAIN_MODE
-from dwray.publish.runs import METRICS, NO_ERRATUM, PAPER, notebook_label, ratio_metric, run_name
+from dwray.publish.runs import METRICS, NO_ERRATUM, PAPER, notebook_label, ratio_metric, records_name, run_name
 from dwray.report.heading import provenance, subtitle, title
 from dwray.report.markdown import markdown_table
 from dwray.report.subjects import subjects
+from dwray.results.crossings import crossings_table
 from dwray.results.records import Records
+from dwray.results.search_path import SearchSettings, Step, search_path, search_settings
 from dwray.results.table import Table
+from dwray.results.tables import make_tables
 
 PAPERS_TABLES = ("parameters", "accuracy", "training_time", "test_time")
 """Tables 1 to 4."""
+LOGARITHMIC = ("initial_lr", "weight_decay", "batch_size")
+"""Axes whose values are apart by factors."""
 
 _ID = re.compile(r'"(?:id|__id__)":"(\w+)"')
+
+
+def published_tables(records: Records) -> list[Table]:
+    """The tables of a run, and beside them the crossovers, which are no table of the paper's."""
+    return [*make_tables(records), crossings_table(records)]
 
 
 def build_report(
@@ -30,7 +40,7 @@ def build_report(
 
     Args:
         records: What the run measured.
-        tables: Its tables.
+        tables: Those of :func:`published_tables`.
         sweep_file: The text of its sweep file, every default spelled out.
         entity: Whose project the runs are in; without one the report asks no server for anything.
         project: Their project.
@@ -49,8 +59,8 @@ def build_report(
         *shown(*PAPERS_TABLES),
         wr.H1(text="How the networks learn"),
         *layout.learning(),
-        *_section("The linear search", [*shown("settings"), *layout.search()]),
-        *_section("Test time", [*shown("test_time_by_mode"), *layout.timing()]),
+        *_section("The linear search", [*shown("settings"), *layout.search(search_settings(sweep_file))]),
+        *_section("Test time", [*shown("test_time_by_mode", "crossings"), *layout.timing()]),
         *_section("The device's limits", shown("roofline")),
         *_section("The paper's claims", shown("verdicts")),
         *_section("What the paper's flaws are worth", shown("errata")),
@@ -58,8 +68,9 @@ def build_report(
         layout.grid([wr.RunComparer(diff_only="split", layout=wr.Layout(w=24, h=14))], "trainings", stages=["train"]),
         wr.H1(text="Provenance"),
         wr.MarkdownBlock(
-            text="The records are the artifact `records` of the run `tables`: Parquet files and the sweep file, from "
-            "which `dwray report` makes all of this again. To measure it again: `dwray sweep sweep.yaml` with"
+            text=f"The records are the artifact `{records_name(records)}` in its latest version: Parquet files and the "
+            "sweep file, from which `dwray report` makes all of this again. Whenever they change, another run `tables` "
+            "has the next version, and the tables. To measure it again: `dwray sweep sweep.yaml` with"
         ),
         wr.CodeBlock(code=sweep_file, language="yaml"),
     ]
@@ -89,6 +100,11 @@ def _section(heading: str, blocks: Iterable[object]) -> list[object]:
     return [wr.H1(text=heading), *found] if found else []
 
 
+def _is_logarithmic(axis: str, steps: Iterable[Step]) -> bool:
+    """Whether an axis' scale is: not where a value is 0, which it could not show."""
+    return axis in LOGARITHMIC and all(each.value > 0 for step in steps if step.axis == axis for each in step.tried)
+
+
 class _Layout:
     """Makes the panels, over the runs of one sweep."""
 
@@ -104,13 +120,15 @@ class _Layout:
         **wanted: Sequence[object],
     ) -> wr.PanelGrid:
         """Panels over the runs of some stages, with these values in their configs."""
+        return wr.PanelGrid(runsets=[self._runset(name, *filters, stages=stages, **wanted)], panels=panels)
+
+    def _runset(self, name: str, *filters: expr.FilterExpr, stages: list[str], **wanted: Sequence[object]) -> wr.Runset:
         filters = (
             expr.Config("run") == run_name(self._records),
             *(expr.Config(key).isin(values) for key, values in {"stage": stages, **wanted}.items()),
             *filters,
         )
-        runset = wr.Runset(entity=self._entity, project=self._project, name=name, filters=list(filters))
-        return wr.PanelGrid(runsets=[runset], panels=panels)
+        return wr.Runset(entity=self._entity, project=self._project, name=name, filters=list(filters))
 
     def learning(self) -> list[wr.PanelGrid]:
         """Figures 4 to 11, or what stands for them, each with the notebook's curve; then both networks in one."""
@@ -146,21 +164,45 @@ class _Layout:
             layout=wr.Layout(w=24, h=10),
         )
 
-    def search(self) -> list[wr.PanelGrid]:
-        """The score of every candidate along each axis, and all axes at once."""
-        trials = self._records.of_stage("search")
-        axes = list(dict.fromkeys(row["axis"] for row in trials if row["axis"]))
-        if not axes:
+    def search(self, settings: SearchSettings) -> list[wr.PanelGrid]:
+        """All candidates at once, then the score along each axis: the others held, one network in a panel.
+
+        A value that was held before an axis was tried on an earlier one; it is found by what it has in common with the
+        others along the axis.
+        """
+        steps = search_path(self._records, settings)
+        if not steps:
             return []
-        score = wr.SummaryMetric("validation_accuracy_percent")
-        columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(name)) for name in ("contender", *axes)]
-        together = wr.ParallelCoordinatesPlot(
-            columns=[*columns, wr.ParallelCoordinatesPlotColumn(score, display_name="validation accuracy, %")],
-            title="All candidates",
-            layout=wr.Layout(w=24, h=10),
+        score = wr.SummaryMetric(settings.metric)
+        axes = dict.fromkeys(step.axis for step in steps)
+        columns = [
+            wr.ParallelCoordinatesPlotColumn(wr.Config("contender")),
+            *(wr.ParallelCoordinatesPlotColumn(wr.Config(axis), log=_is_logarithmic(axis, steps)) for axis in axes),
+            wr.ParallelCoordinatesPlotColumn(score, display_name=settings.words_with_unit),
+        ]
+        together = wr.ParallelCoordinatesPlot(columns=columns, title="All candidates", layout=wr.Layout(w=24, h=10))
+        contenders = dict.fromkeys(step.contender for step in steps)
+        runsets = [self._searched(contender, contender=[contender]) for contender in contenders]
+        along = [self._axis(step, steps, settings) for step in steps]
+        return [wr.PanelGrid(runsets=runsets, panels=[together]), *along]
+
+    def _axis(self, step: Step, steps: Sequence[Step], settings: SearchSettings) -> wr.PanelGrid:
+        """One axis of one network's search."""
+        again = f" (pass {step.axis_pass})" if step.axis_pass > 1 else ""
+        panel = wr.ScatterPlot(
+            title=f"{step.contender}: {settings.words_with_unit} by {step.axis}{again}",
+            x=wr.Config(step.axis),
+            y=wr.SummaryMetric(settings.metric),
+            log_x=_is_logarithmic(step.axis, steps),
+            layout=wr.Layout(w=12, h=8),
         )
-        scatter = [wr.ScatterPlot(title=axis, x=wr.Config(axis), y=score, layout=wr.Layout(w=8, h=8)) for axis in axes]
-        return [self.grid([together, *scatter], "candidates", stages=["search"])]
+        held = {name: [value] for name, value in step.held.items()}
+        along = self._searched(f"{step.contender}, {step.axis}{again}", contender=[step.contender], **held)
+        return wr.PanelGrid(runsets=[along], panels=[panel])
+
+    def _searched(self, name: str, **wanted: Sequence[object]) -> wr.Runset:
+        """Candidates that gave a score: the search takes none of one that failed or diverged."""
+        return self._runset(name, expr.Summary("status") == "completed", stages=["search"], **wanted)
 
     def timing(self) -> list[wr.PanelGrid]:
         """Seconds of a pass by batch size: each network alone, and each over the first, where the crossover is seen."""

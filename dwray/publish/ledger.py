@@ -1,11 +1,10 @@
 """What W&B has of a run, as far as is known here: ``wandb.json`` in the run's folder, written whole at each change."""
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dwray.errors import RunError, one_line
+from dwray.errors import RunError, one_line, parse_json
 from dwray.results.store import write_json
 
 OFFLINE, TOLD, SENT, FAILED = "offline", "told", "sent", "failed"
@@ -32,6 +31,8 @@ class Entry:
     """Of a failure."""
     open: bool = False
     """It was told to go on, and its file offline has no end."""
+    size: int = 0
+    """Bytes of its offline file at the least, once it had ended; 0 if that is not known."""
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Ledger:
         if not path.is_file():
             return cls()
         try:
-            found = json.loads(path.read_text())
+            found = parse_json(path.read_text())
             runs = {key: Entry(**entry) for key, entry in found.pop("runs").items()}
             return cls(**found, runs=runs)
         except OSError as error:
@@ -94,7 +95,18 @@ class Ledger:
                 return FAILED, "its offline folder is gone"
             if _synced(files[-1]):
                 return SENT, None
+            if files[-1].stat().st_size < entry.size:
+                return FAILED, "its offline file is damaged, of which `wandb sync` sends a part; publish with a key"
         return entry.state, entry.why
+
+    def is_gone(self, run_id: str, folder: Path) -> bool:
+        """Whether an offline run has to be written again: not one that is damaged, a part of which may have been sent.
+
+        Args:
+            run_id: Of the W&B run.
+            folder: Where the client's offline runs are.
+        """
+        return not _offline_files(run_id, folder)
 
     def may_be_written(self, run_id: str, folder: Path) -> bool:
         """Whether a run may be written offline: ``wandb sync`` repeats the rows that a server already has.
@@ -114,6 +126,16 @@ class Ledger:
 
 def _offline_files(run_id: str, folder: Path) -> list[Path]:
     return sorted(folder.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb"))
+
+
+def offline_size(run_id: str, folder: Path) -> int:
+    """Bytes of a run's offline file; 0 without one.
+
+    Args:
+        run_id: Of the W&B run.
+        folder: Where the client's offline runs are.
+    """
+    return sum(file.stat().st_size for file in _offline_files(run_id, folder)[-1:])
 
 
 def _synced(file: Path) -> bool:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dwray.errors import UserError
 from dwray.paths import RunPaths
-from dwray.publish.ledger import FAILED, OFFLINE, SENT, TOLD, Entry, Ledger
+from dwray.publish.ledger import FAILED, OFFLINE, SENT, TOLD, Entry, Ledger, offline_size
 from dwray.publish.order import Order, tell
-from dwray.publish.runs import REPORT, PublishedRun, published_id, published_runs, run_name, tables_run
+from dwray.publish.runs import REPORT, PublishedRun, published_runs, records_name, run_name, tables_run
 from dwray.publish.server import PublishError, ask_server
 from dwray.results.records import Records
 from dwray.results.store import read_parquet
@@ -110,7 +110,7 @@ class Publishing:
         Raises:
             UserError: As :meth:`look`.
         """
-        from dwray.results.tables import make_tables  # needs SciPy, and memory that a sweep's trials may want
+        from dwray.publish.layout import published_tables  # needs SciPy, and memory that a sweep's trials may want
 
         tell(wait=COMPUTE_SECONDS)
         self._last = True
@@ -119,7 +119,7 @@ class Publishing:
         self._publish(records, last=True)
         self._end_open()
         tell(wait=COMPUTE_SECONDS)
-        tables = make_tables(records)
+        tables = published_tables(records)
         tell(made="tables")
         self._send_tables(records, tables)
         if self.order.key:
@@ -157,6 +157,7 @@ class Publishing:
             entry = self.ledger.runs[run_id]
             self._try(run_id, entry, partial(self.client.end, run_id))
             entry.open = False
+            self._measure(run_id, entry)
         self._open.clear()
 
     def _is_due(self, run: PublishedRun, *, last: bool) -> bool:
@@ -171,8 +172,7 @@ class Publishing:
         """Whether a run that has not changed has yet to be sent, for what came of it the last time."""
         if entry.state == OFFLINE:
             cut_short = entry.open and run_id not in self._open
-            lost = self.ledger.state_of(run_id, self.paths.folder)[0] == FAILED
-            return self.order.key is not None or cut_short or lost
+            return self.order.key is not None or cut_short or self.ledger.is_gone(run_id, self.paths.folder)
         # What another process told the server, and did not see there, may not have arrived.
         return entry.state == FAILED or (entry.state == TOLD and run_id not in self._tried)
 
@@ -201,9 +201,15 @@ class Publishing:
             self._in_vain.add(run_id)
             self._count(error)
         else:
+            self._measure(run_id, entry)
             self._hear(entry.name)
         if time.monotonic() - self._noted > NOTE_SECONDS:
             self._note()
+
+    def _measure(self, run_id: str, entry: Entry) -> None:
+        """Note the size of an offline file that has its end: if it is ever less, the file is damaged."""
+        if entry.state == OFFLINE and not entry.open:
+            entry.size = offline_size(run_id, self.paths.folder)
 
     def _hear(self, name: str) -> None:
         """Say that a run was sent, if the server answers: without that its client ends a run as if all were well."""
@@ -234,7 +240,7 @@ class Publishing:
         self._drop(lambda key, entry: entry.job_type == REPORT and key != run.id)
         if self._is_due(run, last=True):
             tell(wait=upload_seconds(files.values()))
-            name = f"records-{published_id(run_name(records))}"
+            name = records_name(records)
             rows = int(any(table.rows for table in tables))
             self._send(run, rows, lambda: self.client.send_tables(run, name, tables, files))
 

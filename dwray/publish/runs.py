@@ -99,6 +99,11 @@ def published_id(*names: str) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:20]
 
 
+def records_name(records: Records) -> str:
+    """The artifact that has a run's records, always the same: other records are another version of it."""
+    return f"records-{published_id(run_name(records))}"
+
+
 def notebook_label(network: str, dataset: str) -> str:
     """What stands for a contender's name where the notebooks trained it."""
     return f"{network} (notebook, {dataset})"

@@ -1,13 +1,12 @@
 """What a report says of several runs: what they are, the runs together, what changed, and then each with its parts."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from dwray.errors import SpecError, parse_json
 from dwray.paths import RunPaths
 from dwray.report.content import ReportedRun, document_of
 from dwray.report.document import Document, Section
@@ -22,6 +21,7 @@ from dwray.results.several import (
     notes_on_several,
     several_tables,
 )
+from dwray.yamltext import parse
 
 MOST_NAMED = 4
 """So many settings in which runs differ are named in a sentence; of more, their number."""
@@ -113,16 +113,16 @@ def _of_run(section: Section, number: int, name: str) -> Section:
 
 def settings_of(paths: RunPaths) -> dict[str, str]:
     """A run's settings and what it ran on, by dotted names; of files that are missing or cannot be read, none."""
-    environment = {"environment": _read(paths.environment, json.loads)}
-    found = dict(_flat({**_read(paths.sweep, yaml.safe_load), **environment}))
+    environment = {"environment": _read(paths.environment, parse_json)}
+    found = dict(_flat({**_read(paths.sweep, lambda text: parse(text, paths.sweep.name)), **environment}))
     return {key: text for key, text in found.items() if key not in NO_SETTING}
 
 
-def _read(path: Path, parse: Any) -> dict[str, Any]:
+def _read(path: Path, parsed: Callable[[str], Any]) -> dict[str, Any]:
     """A mapping in a file; nothing of one that is missing or holds something else."""
     try:
-        found = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        found = parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SpecError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -1,11 +1,10 @@
 """What a report says of a run, and in which order: a :class:`~dwray.report.document.Document`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from dwray.core.registry import Registry
 from dwray.paths import RunPaths
 from dwray.report.document import Document, Section
 from dwray.report.figures import figures
@@ -17,7 +16,7 @@ from dwray.report.timing_figures import timing_figures
 from dwray.results.answer import answer
 from dwray.results.crossings import crossings_table
 from dwray.results.records import Records
-from dwray.results.search_path import SearchSettings, search_table
+from dwray.results.search_path import search_settings, search_table
 from dwray.results.table import Table
 from dwray.results.trials import trials_table
 
@@ -52,54 +51,17 @@ class ReportedRun:
 def document_of(run: ReportedRun) -> Document:
     """The report of one run."""
     records = run.records
-    return Document(title(records), subtitle(records), provenance(records), answer(records), _sections(run))
+    sections = [make(run) for make in SECTIONS.values()]
+    return Document(title(records), subtitle(records), provenance(records), answer(records), sections)
 
 
-def _sections(run: ReportedRun) -> list[Section]:
-    """The parts of a run's report, in their order; a part that has nothing to say says so in a line."""
-    records = run.records
-    placed: dict[str, list[Table]] = {}
-    for table in run.tables:
-        placed.setdefault(_PLACES.get(table.name, "claims"), []).append(table)
+def _tables(run: ReportedRun, section: str) -> list[Table]:
+    """The tables of a run that stand in a section."""
+    return [table for table in run.tables if _PLACES.get(table.name, "claims") == section]
 
-    def tables(section: str) -> list[Table]:
-        return [table for table in placed.get(section, []) if table.rows]
 
-    settings = search_settings(read_text(run.paths.sweep))
-    searched = search_table(records, settings)
-    found = search_figure(records, settings)
-    timed = [*tables("timing"), *([each] if (each := crossings_table(records)).rows else [])]
-    times = timing_figures(records)
-    roofline = roofline_figure(records)
-    return [
-        Section("paper-tables", "The paper's tables, measured", tables=placed.get("paper-tables", [])),
-        _section("figures", "Figures", "No training has an epoch yet.", figures=figures(records)),
-        _section(
-            "linear-search",
-            "The linear search",
-            "Nothing was searched: the settings are those of the sweep file.",
-            tables=[*([searched] if searched.rows else []), *tables("linear-search")],
-            figures=[found] if found else [],
-            is_empty=not searched.rows,
-            sortable=len(searched.rows) > MOST_SEARCHED,
-        ),
-        _section("timing", "Timing", "Nothing was timed, and no training has completed.", tables=timed, figures=times),
-        _section(
-            "limits",
-            "The roofline",
-            "No completed training recorded the limits of its device.",
-            tables=tables("limits"),
-            figures=[roofline] if roofline else [],
-        ),
-        _section(
-            "claims",
-            "The paper's claims",
-            "The claims are about ConvNet and DepthwiseConvNet, and this run does not have both.",
-            tables=tables("claims"),
-        ),
-        _trials(records),
-        reproduction(run.paths, records),
-    ]
+def _with_rows(tables: Sequence[Table]) -> list[Table]:
+    return [table for table in tables if table.rows]
 
 
 def _section(name: str, title: str, otherwise: str, *, is_empty: bool | None = None, **parts: Any) -> Section:
@@ -108,7 +70,61 @@ def _section(name: str, title: str, otherwise: str, *, is_empty: bool | None = N
     return Section(name, title, paragraphs=(otherwise,) if empty else (), **parts)
 
 
-def _trials(records: Records) -> Section:
+def _paper_tables(run: ReportedRun) -> Section:
+    return Section("paper-tables", "The paper's tables, measured", tables=_tables(run, "paper-tables"))
+
+
+def _figures(run: ReportedRun) -> Section:
+    return _section("figures", "Figures", "No training has an epoch yet.", figures=figures(run.records))
+
+
+def _linear_search(run: ReportedRun) -> Section:
+    settings = search_settings(read_text(run.paths.sweep))
+    searched = search_table(run.records, settings)
+    found = search_figure(run.records, settings)
+    return _section(
+        "linear-search",
+        "The linear search",
+        "Nothing was searched: the settings are those of the sweep file.",
+        tables=_with_rows([searched, *_tables(run, "linear-search")]),
+        figures=[found] if found else [],
+        is_empty=not searched.rows,
+        sortable=len(searched.rows) > MOST_SEARCHED,
+    )
+
+
+def _timing(run: ReportedRun) -> Section:
+    return _section(
+        "timing",
+        "Timing",
+        "Nothing was timed, and no training has completed.",
+        tables=_with_rows([*_tables(run, "timing"), crossings_table(run.records)]),
+        figures=timing_figures(run.records),
+    )
+
+
+def _limits(run: ReportedRun) -> Section:
+    roofline = roofline_figure(run.records)
+    return _section(
+        "limits",
+        "The roofline",
+        "No completed training recorded the limits of its device.",
+        tables=_with_rows(_tables(run, "limits")),
+        figures=[roofline] if roofline else [],
+    )
+
+
+def _claims(run: ReportedRun) -> Section:
+    return _section(
+        "claims",
+        "The paper's claims",
+        "The claims are about ConvNet and DepthwiseConvNet, and this run does not have both.",
+        tables=_with_rows(_tables(run, "claims")),
+    )
+
+
+def _trials(run: ReportedRun) -> Section:
+    records = run.records
     failed = len(records.failed)
     if not records.trials:
         said = "No trial has begun."
@@ -119,25 +135,24 @@ def _trials(records: Records) -> Section:
     return Section("all-trials", "Trials", paragraphs=(said,), tables=(trials_table(records),), sortable=True)
 
 
-def search_settings(sweep: str | None) -> SearchSettings:
-    """What a resolved sweep file says of its search; the defaults where it says nothing that can be read.
-
-    A sweep file of another version of dwray may not be one of this version's: only what is needed is looked at.
-    """
-    try:
-        found = yaml.safe_load(sweep or "")
-    except yaml.YAMLError:
-        found = None
-    read = _mapping(found)
-    search, training = _mapping(read.get("search")), _mapping(read.get("training"))
-    networks = _mapping(read.get("networks"))
-    metric = search.get("metric")
-    return SearchSettings(
-        metric=metric if metric == "validation_loss" else SearchSettings.metric,
-        axes={axis: values for axis, values in _mapping(search.get("axes")).items() if isinstance(values, list)},
-        starts={name: {**training, **_mapping(_mapping(own).get("training"))} for name, own in networks.items()},
-    )
+def _reproduce(run: ReportedRun) -> Section:
+    return reproduction(run.paths, run.records)
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+SECTIONS: Registry[Callable[[ReportedRun], Section]] = Registry(
+    """The parts of a run's report in their order: a section's name, and what makes it.
+
+    A part that has nothing to say says so in a line.
+    """,
+    {
+        "paper-tables": _paper_tables,
+        "figures": _figures,
+        "linear-search": _linear_search,
+        "timing": _timing,
+        "limits": _limits,
+        "claims": _claims,
+        "all-trials": _trials,
+        "reproduce": _reproduce,
+    },
+)
+"""Every part of a run's report, with its tables and figures; a new one is one entry."""

@@ -10,8 +10,7 @@ from dwray.paths import RunPaths
 from dwray.report.content import ReportedRun, document_of
 from dwray.report.document import Document, Listing, Section
 from dwray.report.figures import Figure, pdf, svg
-from dwray.report.html import page
-from dwray.report.latex import latex
+from dwray.report.formats import FORMATS, text_of
 from dwray.report.markdown import markdown_table, shortened
 from dwray.results.records import Records
 from dwray.results.table import Table
@@ -92,7 +91,7 @@ def write_report(paths: RunPaths) -> tuple[Records, list[Table]]:
     document = document_of(run)
     write_tables(paths, run.records, run.tables)
     write_figures(figures_of(document), paths.figures)
-    write_atomically(paths.markdown, markdown(document).encode())
-    write_atomically(paths.latex, latex(document).encode())
-    write_atomically(paths.html, page(document).encode())
+    for name, form in FORMATS.items():
+        if form.in_run:
+            write_atomically(paths.report(form.endings[0]), text_of(document, name, paths.figures.name).encode())
     return run.records, list(run.tables)

@@ -1,138 +1,128 @@
-"""A report in the format that is asked for: HTML, Markdown, LaTeX, CSV or JSON."""
+"""The formats that a report is made in. What makes one is imported when it is: charts and templates take a second."""
 
-import csv
-import io
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
-from dwray.report.document import Document
-from dwray.report.documents import figures_of, markdown, write_figures
-from dwray.report.html import page
-from dwray.report.latex import latex
-from dwray.results.table import ROW_FORM, Column, Table, finite
-from dwray.storage import write_atomically
+from dwray.core.registry import Registry
 
-Format = Literal["html", "md", "latex", "csv", "json"]
+if TYPE_CHECKING:
+    from dwray.report.document import Document
 
 
-def text_of(document: Document, form: Format, figures: str = "figures") -> str:
+@dataclass(frozen=True)
+class Format:
+    """One format: an entry of FORMATS. It makes one text or several files.
+
+    Example:
+        >>> Format(lambda document, figures: document.title, (".txt",)).is_folder
+        False
+    """
+
+    text: "Callable[[Document, str], str] | None" = None
+    """The report as one text, which finds its figures in the folder of this name."""
+    endings: tuple[str, ...] = ()
+    """Of the files that are in this format; the first is that of the file in a run's folder."""
+    files: "Callable[[Document], Mapping[str, str]] | None" = None
+    """The report as texts of several files by their names, which make a folder."""
+    shows_figures: bool = False
+    """Its text shows figures that are files of their own."""
+    in_run: bool = False
+    """A run's folder has it, as ``report`` with the first ending."""
+
+    @property
+    def is_folder(self) -> bool:
+        """It is several files."""
+        return self.text is None
+
+
+def _html(document: "Document", figures: str) -> str:
+    from dwray.report.html import page
+
+    return page(document)
+
+
+def _markdown(document: "Document", figures: str) -> str:
+    from dwray.report.documents import markdown
+
+    return markdown(document, figures)
+
+
+def _latex(document: "Document", figures: str) -> str:
+    from dwray.report.latex import latex
+
+    return latex(document, figures)
+
+
+def _csv(document: "Document") -> dict[str, str]:
+    from dwray.report.values import csv_of, tables_of
+
+    return {f"{table.name}.csv": csv_of(table) for table in tables_of(document)}
+
+
+def _json(document: "Document", figures: str) -> str:
+    from dwray.report.values import json_of
+
+    return json_of(document)
+
+
+FORMATS: Registry[Format] = Registry(
+    "The formats of a report by the names that ``dwray report --format`` takes.",
+    {
+        "html": Format(_html, (".html", ".htm"), in_run=True),
+        "md": Format(_markdown, (".md",), shows_figures=True, in_run=True),
+        "latex": Format(_latex, (".tex",), shows_figures=True, in_run=True),
+        "csv": Format(files=_csv),
+        "json": Format(_json, (".json",)),
+    },
+)
+"""Every format of a report; a new one is one entry."""
+
+
+def text_of(document: "Document", form: str, figures: str = "figures") -> str:
     """A report as the text of one file.
 
     Args:
         document: What it says.
-        form: Its format.
+        form: Its format, of FORMATS.
         figures: Folder of the figures, as Markdown and LaTeX refer to it.
 
     Raises:
-        ValueError: CSV, which is a file for each table.
+        ValueError: The format is several files, as CSV is, which has one for each table.
     """
-    if form == "csv":
-        raise ValueError("CSV is a file for each table, not one text")
-    if form == "html":
-        return page(document)
-    if form == "md":
-        return markdown(document, figures)
-    if form == "latex":
-        return latex(document, figures)
-    return json.dumps(data_of(document), indent=2, allow_nan=False, default=str) + "\n"
+    text = FORMATS[form].text
+    if text is None:
+        raise ValueError(f"{form} is several files (such as a file for each table), not one text")
+    return text(document, figures)
 
 
-def write(document: Document, form: Format, to: Path) -> None:
-    """Write a report in a format, and beside Markdown and LaTeX the figures that they show, in ``<name>-figures``.
+def write(document: "Document", form: str, to: Path) -> None:
+    """Write a report in a format, and beside a text that shows figures those, in ``<name>-figures``.
 
     Args:
         document: What it says.
-        form: Its format.
+        form: Its format, of FORMATS.
         to: The file; for CSV the folder, where a table's file of the same name is replaced.
 
     Raises:
         OSError: It cannot be written.
     """
-    if form == "csv":
-        for table in tables_of(document):
-            write_atomically(to / f"{table.name}.csv", csv_of(table).encode())
+    from dwray.report.documents import figures_of, write_figures
+    from dwray.storage import write_atomically
+
+    files = FORMATS[form].files
+    if files is not None:
+        for name, text in files(document).items():
+            write_atomically(to / name, text.encode())
         return
-    figures = f"{to.stem}-figures"
-    if form in ("md", "latex"):
+    figures = f"{_to_link(to.stem)}-figures"
+    if FORMATS[form].shows_figures:
         write_figures(figures_of(document), to.parent / figures)
     write_atomically(to, text_of(document, form, figures).encode())
 
 
-def tables_of(document: Document) -> Iterator[Table]:
-    """Every table of a document, in its order."""
-    for section in document.sections:
-        yield from section.tables
-
-
-def csv_of(table: Table) -> str:
-    """A table's rows with all their columns; what was not measured is empty."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, [column.name for column in table.columns], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table.data())
-    return file.getvalue()
-
-
-def data_of(document: Document) -> dict[str, Any]:
-    """A report as plain values for JSON: the answer, and every table with the unit of each of its columns."""
-    return {
-        "title": document.title,
-        "subtitle": document.subtitle,
-        "provenance": document.provenance,
-        "answer": list(document.answer),
-        "tables": {table.name: _table_data(table) for table in tables_of(document)},
-        "figures": [
-            {"name": figure.name, "number": figure.number, "title": figure.title, "caption": figure.caption}
-            for figure in figures_of(document)
-        ],
-        "listings": {listing.caption: listing.text for section in document.sections for listing in section.listings},
-    }
-
-
-def _table_data(table: Table) -> dict[str, Any]:
-    return {
-        "title": table.title,
-        "columns": [
-            {"name": column.name, "heading": column.heading, "unit": unit(table.name, column)}
-            for column in table.columns
-        ],
-        "rows": finite(table.data()),
-        "notes": list(table.notes),
-    }
-
-
-_UNITS = (
-    (r"images_per_second", "images/s"),
-    (r"flops_per_second", "FLOP/s"),
-    (r"bytes_per_second", "bytes/s"),
-    (r"percent", "%"),
-    (r"seconds", "s"),
-)
-"""What a column's name says of its unit, the longer names first."""
-
-
-_OTHER_UNITS = {
-    ("test_time", "paper"): "s",
-    ("test_time", "notebook"): "s",
-    ("test_time", "difference"): "s",
-    ("roofline", "ridge"): "FLOP/byte",
-}
-"""Of a table's columns whose names do not say theirs."""
-
-
-def unit(table: str, column: Column) -> str | None:
-    """The unit of a table's column; None of a text, a count, or a column whose rows have units of their own.
-
-    Of those, the row tells: in its quantity, as in ``training pass, s``, or in a column ``unit``.
-    """
-    if not column.is_number or column.form == ROW_FORM:
-        return None
-    named = next((each for part, each in _UNITS if re.search(part, column.name)), None)
-    if named:
-        return named
-    if "%" in column.heading:
-        return "%"
-    return "s" if re.search(r"(^| )s$", column.heading) else _OTHER_UNITS.get((table, column.name))
+def _to_link(name: str) -> str:
+    """A name that Markdown and LaTeX take as it stands: other characters than the plainest as their numbers."""
+    return re.sub(r"[^A-Za-z0-9._+-]", lambda found: f"_{ord(found[0]):x}", name)

@@ -1,11 +1,11 @@
 """How to run a run again: commands to paste, the files that they take, and what it ran on."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dwray.errors import parse_json
 from dwray.paths import RunPaths
 from dwray.report.document import Listing, Section
 from dwray.results.records import Records
@@ -77,7 +77,7 @@ def read_text(path: Path) -> str | None:
 
 def _mapping(environment: str | None) -> Mapping[str, Any]:
     try:
-        found = json.loads(environment or "{}")
+        found = parse_json(environment or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from dwray.errors import RunError
+from dwray.errors import RunError, parse_json
 from dwray.storage import Storage
 
 NAME = "driver.json"
@@ -67,7 +67,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         self.check()
-        self._write()
+        self._write(self._storage)
         # Two drivers may both have found no lease, or the same dead one.
         time.sleep(SETTLE_SECONDS)
         held = _read(self._storage)
@@ -114,17 +114,19 @@ class Lease:
                 return True
         return False
 
-    def _write(self) -> None:
+    def _write(self, storage: Storage) -> None:
         self._beat += 1
-        self._storage.write(NAME, json.dumps({**self._driver, "beat": self._beat}).encode())
+        storage.write(NAME, json.dumps({**self._driver, "beat": self._beat}).encode())
 
     def _renew(self) -> None:
+        # Without patience: a beat that comes late could be written over the lease of whoever took over meanwhile.
+        quick = Storage(self._storage.location, patience_seconds=0)
         while not self._done.wait(BEAT_SECONDS):
             try:
                 # None, too, is another's doing: whoever took it over has ended since, and removed it.
-                self._lost = not self._is_own(_read(self._storage))
+                self._lost = not self._is_own(_read(quick))
                 if not self._lost:
-                    self._write()
+                    self._write(quick)
             except OSError:
                 continue  # a storage that is away for a while: the next beat tries again
             if self._lost:
@@ -145,10 +147,10 @@ def taken(storage: Storage) -> bool:
 def _read(storage: Storage) -> dict[str, Any] | None:
     """The lease that lies there; None if there is none, or one that is none."""
     try:
-        held = json.loads(storage.read(NAME))
+        held = parse_json(storage.read(NAME))
     except (FileNotFoundError, ValueError):
         return None
-    return held if isinstance(held, dict) else None
+    return held if isinstance(held, dict) and isinstance(held.get("pid"), int) else None
 
 
 def _by(held: dict[str, Any] | None) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dwray.errors import RunError, one_line
+from dwray.errors import RunError, one_line, parse_json
 from dwray.paths import RunPaths
 from dwray.results import lease
 from dwray.storage import Storage, write_atomically
@@ -29,8 +29,10 @@ INTERRUPTED_SECONDS = 20.0
 class Mirror:
     """Copies files of a run to storage from a thread of its own: a storage that is slow or away holds nothing up.
 
-    A context manager: leaving it waits for the last files. Nothing is copied over what another driver writes: a driver
-    that was suspended, and wakes when another has taken the run over, may have old records to copy.
+    A context manager: leaving it waits for the last files. The trials are never ahead of the other records there:
+    who goes on from the copy alone takes a trial that has ended for one whose epochs and passes are there. Nothing is
+    copied over what another driver writes: a driver that was suspended, and wakes when another has taken the run over,
+    may have old records to copy.
 
     Args:
         paths: The run.
@@ -93,12 +95,12 @@ class Mirror:
                     self._changed.wait()
                 if not self._pending or (self._ends is not None and time.monotonic() > self._ends):
                     return
-                path = next(iter(self._pending))
+                path = min(self._pending, key=lambda each: each == self._paths.trials)  # the first, and the trials last
                 del self._pending[path]  # it may change again while it is copied
                 self._copying = path
             try:
                 self._copy(path)
-            except (OSError, RunError) as error:
+            except Exception as error:  # PyArrow has others than OSError; the next try may do better
                 with self._changed:
                     self._error = error
                     self._pending.setdefault(path)
@@ -109,7 +111,12 @@ class Mirror:
     def _copy(self, path: Path) -> None:
         if lease.taken(self._storage):
             raise RunError(f"{self._storage}: another dwray works on this run; wait for it, or end it first")
-        self._storage.write(path.relative_to(self._paths.folder).as_posix(), path.read_bytes())
+        content = path.read_bytes()
+        with self._changed:
+            if path == self._paths.trials and self._pending.keys() & {self._paths.epochs, self._paths.timings}:
+                self._pending.setdefault(path)  # they were written before it, and changed while it waited
+                return
+        self._storage.write(path.relative_to(self._paths.folder).as_posix(), content)
 
 
 def fetch(storage: Storage, paths: RunPaths) -> None:
@@ -156,7 +163,7 @@ def remembered(paths: RunPaths) -> Storage | None:
     if not paths.storage.is_file():
         return None
     try:
-        location = json.loads(paths.storage.read_text())["location"]
+        location = parse_json(paths.storage.read_text())["location"]
     except (ValueError, KeyError, TypeError):
         location = None
     if not isinstance(location, str):
@@ -215,7 +222,7 @@ def _progress(paths: RunPaths, read: Callable[[str], bytes]) -> tuple[int, int, 
         status = pq.read_table(pa.BufferReader(trials), columns=["status"])["status"]
         ended = len(status.filter(pc.invert(pc.is_in(status, pa.array(["running", "interrupted"])))))
         return (_rows(epochs), ended, _rows(timings))
-    except (OSError, KeyError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, pa.ArrowException):
         return (-1, 0, 0)
 
 

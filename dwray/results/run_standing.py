@@ -8,12 +8,13 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from dwray.core.config import in_yaml
-from dwray.errors import RunError, counted
+from dwray.errors import RunError, counted, parse_json
 from dwray.results import lease
 from dwray.results.curves import pass_seconds
 from dwray.results.progress import Capacity, Metric, StageProgress, TrialProgress, Work
 from dwray.results.records import Records
 from dwray.results.schema import STAGES
+from dwray.results.sound import MOST
 from dwray.results.standing import StageStanding, paces, stage_standing
 from dwray.results.table import Row
 from dwray.storage import Storage
@@ -231,11 +232,21 @@ def noted_capacity(stage: str, capacity: Capacity) -> dict[str, str]:
 def capacity_of(records: Records, stage: str) -> Capacity | None:
     """What the driver of a run has noted of its cluster for a stage; None if it has not, or another version has."""
     try:
-        noted = json.loads(records.identity.get(CAPACITY, "{}"))
+        noted = parse_json(records.identity.get(CAPACITY, "{}"))
         found = Capacity(**noted) if noted.pop("stage", None) == stage else None
-        return found if found and isinstance(found.slots, int) else None
     except (ValueError, TypeError, AttributeError):
         return None
+    return found if found and _is_sound(found) else None
+
+
+def _is_sound(capacity: Capacity) -> bool:
+    """It is what a driver can have noted: whoever reads it calculates with it."""
+    numbers = (capacity.total, capacity.per_trial, capacity.slots)
+    return (
+        capacity.kind in ("GPU", "CPU")
+        and isinstance(capacity.slots, int)
+        and all(isinstance(number, int | float) and 0 <= number <= MOST for number in numbers)
+    )
 
 
 def driver_of(storage: Storage) -> Driver | None:
@@ -250,9 +261,9 @@ def driver_of(storage: Storage) -> Driver | None:
         OSError: The storage cannot be read.
     """
     try:
-        held = json.loads(storage.read(lease.NAME))
+        held = parse_json(storage.read(lease.NAME))
         host, process = str(held["host"]), int(held["pid"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, OverflowError):
         return None
     try:
         lease.Lease(storage).check()

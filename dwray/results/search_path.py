@@ -11,8 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from dwray.errors import SpecError
 from dwray.results.records import Records
 from dwray.results.table import ROW_FORM, Column, Row, Table
+from dwray.yamltext import parse
 
 ACCURACY = "validation_accuracy_percent"
 _FORMS = {ACCURACY: (".2f", "points")}
@@ -44,6 +46,29 @@ class SearchSettings:
         return a < b if self.metric == "validation_loss" else a > b
 
 
+def search_settings(sweep: str | None) -> SearchSettings:
+    """What a resolved sweep file says of its search; the defaults where it says nothing that can be read.
+
+    A sweep file of another version of dwray may not be one of this version's: only what is needed is looked at.
+    """
+    try:
+        read = parse(sweep or "{}", "sweep.yaml")
+    except SpecError:
+        read = {}
+    search, training = _mapping(read.get("search")), _mapping(read.get("training"))
+    networks = _mapping(read.get("networks"))
+    metric = search.get("metric")
+    return SearchSettings(
+        metric=metric if metric == "validation_loss" else SearchSettings.metric,
+        axes={axis: values for axis, values in _mapping(search.get("axes")).items() if isinstance(values, list)},
+        starts={name: {**training, **_mapping(_mapping(own).get("training"))} for name, own in networks.items()},
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 @dataclass(frozen=True)
 class Tried:
     """A value of an axis, and how it did there."""
@@ -66,6 +91,8 @@ class Step:
     tried: tuple[Tried, ...]
     winner: Tried | None
     """None while the axis is open, and where none of its values gave a score."""
+    held: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the other axes, which all that were tried have."""
 
     @property
     def rivals(self) -> list[Tried]:
@@ -103,7 +130,8 @@ def _line(rows: Sequence[Row], settings: SearchSettings) -> list[Step]:
         held = {**{each: asked[0][each] for each in axes}, **({axis: held[axis]} if axis in held else {axis: None})}
         tried = _tried(axis, axes, held, evaluated, settings)
         winner = _winner(tried, settings)
-        steps.append(Step(contender, axis, axis_pass, tuple(tried), winner))
+        others = {each: value for each, value in held.items() if each != axis}
+        steps.append(Step(contender, axis, axis_pass, tuple(tried), winner, others))
     return steps
 
 

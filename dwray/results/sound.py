@@ -4,7 +4,6 @@ Pages have checksums, but not those of an older dwray, and a checksum does not k
 """
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dwray.core.config import SWITCHES, FieldError, ProtocolConfig, TrainingConfig, switches_of
+from dwray.errors import parse_json
 from dwray.results.schema import ALWAYS, STAGES, STATUSES
 
 MOST = 10**18
@@ -104,7 +104,7 @@ def fault_of_identity(identity: Mapping[str, str]) -> str | None:
             return f"its metadata lack {key!r}"
         try:
             wrong = problem(identity[key])
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError):
             wrong = True
         if wrong:
             return f"its metadata {key!r} are none of a run's"
@@ -117,7 +117,7 @@ def _names(text: str) -> list[str]:
     Raises:
         ValueError: It is none.
     """
-    names = json.loads(text)
+    names = parse_json(text)
     if not isinstance(names, list) or not all(isinstance(name, str) and name.isprintable() for name in names):
         raise ValueError
     if len(set(names)) < len(names):
@@ -127,7 +127,7 @@ def _names(text: str) -> list[str]:
 
 def _is_no_protocol(text: str) -> bool:
     try:
-        protocol = ProtocolConfig(**json.loads(text))
+        protocol = ProtocolConfig(**parse_json(text))
     except FieldError:
         return True
     kinds = {field.name: type(field.default) for field in dataclasses.fields(ProtocolConfig)}

@@ -15,7 +15,7 @@ from dwray.paths import RunPaths
 from dwray.results.mirror import Mirror
 from dwray.results.schema import EPOCHS, LATER, SCHEMA_VERSION, TIMINGS, TRIALS, to_table
 from dwray.results.sound import fault_of_table
-from dwray.storage import write_atomically
+from dwray.storage import Storage, write_atomically
 
 PASS_KIND = ("batch_size", "set", "loader", "batch_statistics", "notebook_loader", "mode")
 """The columns that tell one kind of timed pass from another."""
@@ -32,9 +32,14 @@ PACK_ROWS = 4096
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table atomically."""
+    write_atomically(path, as_parquet(table))
+
+
+def as_parquet(table: pa.Table) -> pa.Buffer:
+    """The content of a table's file."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, write_page_checksum=True)
-    write_atomically(path, sink.getvalue())
+    return sink.getvalue()
 
 
 def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
@@ -146,6 +151,8 @@ class RunStore:
 
     def __init__(self, paths: RunPaths, identity: Mapping[str, str], mirror: Mirror | None = None) -> None:
         self.paths, self.mirror = paths, mirror
+        self._folder = Storage(paths.folder)
+        """A file server that is away for a while is waited for."""
         self.identity = {"dwray_version": dwray.__version__, "run_id": paths.run_id, **identity}
         self._trials: dict[str, dict[str, Any]] = {}
         self._epochs = EpochLog(self.identity)
@@ -153,15 +160,21 @@ class RunStore:
         self._changed = {"trials", "epochs", "timings"}
 
     def take_up(self) -> None:
-        """Take up what an earlier driver of the run wrote; what ran as it ended was interrupted.
+        """Take up what an earlier driver of the run wrote.
+
+        What ran as it ended was interrupted; so, for who goes on, was a training whose epochs are not all there.
 
         Raises:
             RunError: A file is missing, damaged or of another version.
         """
+        epochs = read_parquet(self.paths.epochs, EPOCHS)
+        there = {each["values"]: each["counts"] for each in epochs["trial_id"].value_counts().to_pylist()}
         for row in read_parquet(self.paths.trials, TRIALS).to_pylist():
-            status = "interrupted" if row["status"] == "running" else row["status"]
+            lacking = (row["epochs_done"] or 0) - there.get(row["trial_id"], 0)
+            short = lacking > 0 and row["status"] in ("completed", "diverged")
+            status = "interrupted" if short or row["status"] == "running" else row["status"]
             self._trials[row["trial_id"]] = {**row, "status": status}
-        self._epochs.take_up(read_parquet(self.paths.epochs, EPOCHS))
+        self._epochs.take_up(epochs)
         for row in read_parquet(self.paths.timings, TIMINGS).to_pylist():
             self.add_timing(row)
         self._changed |= {"trials", "epochs", "timings"}
@@ -219,7 +232,7 @@ class RunStore:
         self._epochs.pack({trial_id for trial_id, row in self._trials.items() if row.get("status") in ENDS})
         for name in sorted(self._changed):
             path, table = tables[name]
-            write_parquet(path, table())
+            self._folder.write(path.name, as_parquet(table()))
             self._changed.discard(name)
             if self.mirror:
                 self.mirror.put(path)

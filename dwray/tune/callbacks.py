@@ -91,6 +91,11 @@ class TimingReporter(Callback):  # type: ignore[misc]
         iteration: Key of how far a trial is; where a result lacks it, Tune's count of results since the trial's (last)
             start is taken.
 
+    Raises:
+        ValueError: A result's ``iteration`` is no number; this, or what the listener raises, ends the experiment.
+
+    Source: Ray Tune's ``Callback`` and the keys that it fills in (``ray.tune.result``).
+
     Example:
         >>> from ray import tune
         >>> import dwray

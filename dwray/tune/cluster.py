@@ -78,7 +78,7 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
         verbose: Let Ray and the trials speak.
 
     Raises:
-        UserError: The cluster cannot be reached.
+        UserError: The cluster cannot be reached, or fails.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -102,6 +102,8 @@ def cluster(address: str | None, *, verbose: bool) -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
     try:
         yield
+    except RayError as error:
+        raise UserError(f"Ray failed: {_first_and_last_line(error)}; look at `ray status`") from error
     finally:
         if own:
             ray.shutdown()

@@ -97,19 +97,45 @@ class LinearSearch(Searcher):  # type: ignore[misc]
 
     @property
     def max_trials(self) -> int:
-        """The most trials that the search can take, for ``num_samples``; -1 (Tune's "no limit") if passes is None."""
+        """The most trials that the search can take, for ``num_samples``; -1 (Tune's "no limit") if passes is None.
+
+        Example:
+            >>> LinearSearch({"lr": [0.1, 1.0], "depth": [2, 4]}, metric="loss", mode="min").max_trials
+            3
+        """
         counts = [line.max_evaluations for line in self._lines.values()]
         return -1 if None in counts else sum(count for count in counts if count is not None)
 
     @property
     def finished(self) -> bool:
-        """Every line has its winner."""
+        """Every line has its winner.
+
+        Example:
+            >>> search = LinearSearch({"lr": [0.1, 1.0]}, metric="loss", mode="min")
+            >>> search.suggest("first"), search.suggest("second"), search.finished
+            ({'lr': 0.1}, {'lr': 1.0}, False)
+            >>> search.on_trial_complete("first", {"loss": 2.0})
+            >>> search.on_trial_complete("second", {"loss": 1.0})
+            >>> search.finished
+            True
+        """
         return all(line.finished for line in self._lines.values())
 
     def best(self, line: str = "") -> tuple[dict[str, Any], float] | None:
         """The winner of a line, and its score; None if no trial of the line has given one.
 
         Before the search is finished it is the incumbent, which the open axis may yet move.
+
+        Raises:
+            KeyError: There is no such line.
+
+        Example:
+            >>> search = LinearSearch({"lr": [0.1, 1.0]}, metric="loss", mode="min")
+            >>> for trial, loss in (("first", 2.0), ("second", 1.0)):
+            ...     _ = search.suggest(trial)
+            ...     search.on_trial_complete(trial, {"loss": loss})
+            >>> search.best()
+            ({'lr': 1.0}, 1.0)
         """
         if not self.finished:
             logger.warning(
@@ -124,6 +150,12 @@ class LinearSearch(Searcher):  # type: ignore[misc]
 
         Raises:
             KeyError: The trial is not of this search.
+
+        Example:
+            >>> search = LinearSearch({"lr": [0.1, 1.0]}, metric="loss", mode="min")
+            >>> _ = search.suggest("first")
+            >>> search.candidate("first").axis
+            'lr'
         """
         line, number = self._trials[trial_id]
         return self._lines[line].candidate(number)

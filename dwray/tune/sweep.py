@@ -11,7 +11,7 @@ from types import FrameType
 
 from dwray.core.data import ImageData, load
 from dwray.core.environment import environment
-from dwray.errors import RunError, UserError
+from dwray.errors import RunError, UserError, one_line, parse_json
 from dwray.paths import STATES, RunPaths
 from dwray.results.lease import Lease
 from dwray.results.mirror import Mirror
@@ -103,16 +103,18 @@ def run_sweep(
 
 
 def _note_resumption(paths: RunPaths) -> None:
-    """Add this environment to the one that the run began in.
+    """Add this environment to the one that the run began in, if that is known.
 
     Raises:
         RunError: That one cannot be read.
     """
     try:
-        began = json.loads(paths.environment.read_text())
+        began = parse_json(paths.environment.read_text()) if paths.environment.exists() else {}
         began.setdefault("resumed", []).append(environment())
     except (OSError, ValueError, AttributeError) as error:
-        raise RunError(f"{paths.environment}: cannot be read as JSON ({error}); delete it and resume again") from error
+        raise RunError(
+            f"{paths.environment}: cannot be read as JSON ({one_line(error)}); delete it and resume again"
+        ) from error
     write_json(paths.environment, began)
 
 

@@ -29,7 +29,7 @@ from dwray.core.inference import Batches, batches_of, network_alone, time_passes
 from dwray.core.modes import MODES, Mode, prepare, unavailable
 from dwray.core.networks import build
 from dwray.core.notebook_loader import NotebookImages
-from dwray.core.precision import full_float32
+from dwray.core.precision import deterministic_convolutions, full_float32
 from dwray.core.savepoints import Pace, SavedStates
 from dwray.core.training import TrainingState, fit, settle, start
 from dwray.core.witness import Witness
@@ -51,6 +51,7 @@ def prepare_worker(threads: int) -> torch.device:
     """Set a worker process up for a trial, and name the device that Ray gave it."""
     keep_freed_memory()
     full_float32()
+    deterministic_convolutions()
     torch.set_num_threads(threads)
     if not ray.get_gpu_ids():
         return torch.device("cpu")
@@ -73,7 +74,10 @@ def owned_node() -> bool:
 
 def is_the_runs(states: Storage) -> bool:
     """Whether a folder of states is the run's, and not one of its name on a node that does not share it."""
-    return states.remote or RunPaths(Path(states.location).parent).trials.is_file()
+    try:
+        return states.remote or RunPaths(Path(states.location).parent).trials.is_file()
+    except OSError:
+        return True  # a file server that is away for a while: the next save will tell
 
 
 SplitsByTuning = Mapping[bool, Any]
@@ -230,7 +234,7 @@ class TrainTrial(tune.Trainable):  # type: ignore[misc]
         """Save the state when it is time, and at the end where the weights are wanted."""
         if ended and (diverged or not self.score_test):
             self.saved.clear()
-        elif ended or self.pace.due:
+        elif self.pace.is_due() or ended:
             began = time.monotonic()
             self.saved.save(self.state)
             self.pace.saved(began)

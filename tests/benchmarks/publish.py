@@ -75,20 +75,29 @@ def make_run(folder: Path, trials: int, epochs: int) -> RunPaths:
 
 
 class PeakMemory(threading.Thread):
-    """The highest resident memory of a process and of those that it started, by their names, in bytes."""
+    """The highest resident memory of a process and of those that it started, in bytes: of each by its name, and of all.
+
+    Of all at one moment, with the pages of their programs and libraries, and of what is their own alone (anonymous).
+    """
 
     def __init__(self, parent: int) -> None:
         super().__init__(daemon=True)
-        self.parent, self.found = str(parent), dict[str, int]()
+        self.parent, self.found, self.together, self.own = str(parent), dict[str, int](), 0, 0
 
     def run(self) -> None:
         while True:
+            together = own = 0
             for process in Path("/proc").glob("[0-9]*"):
                 with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
                     status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
                     if self.parent in (process.name, status["PPid"].strip()):
-                        name, peak = status["Name"].strip(), int(status["VmHWM"].split()[0]) * 1024
+                        name = status["Name"].strip()
+                        peak, now, anonymous = (
+                            int(status[each].split()[0]) * 1024 for each in ("VmHWM", "VmRSS", "RssAnon")
+                        )
                         self.found[name] = max(peak, self.found.get(name, 0))
+                        together, own = together + now, own + anonymous
+            self.together, self.own = max(self.together, together), max(self.own, own)
             time.sleep(0.05)
 
 
@@ -111,6 +120,8 @@ def measure(trials: int, epochs: int) -> dict[str, object]:
             "epochs": epochs,
             "seconds": round(seconds, 1),
             "peak MiB": {name: round(peak / MIB, 1) for name, peak in memory.found.items()},
+            "together MiB": round(memory.together / MIB, 1),
+            "own MiB": round(memory.own / MIB, 1),
             "disk MiB": round(int(disk.stdout.split()[0]) / MIB, 1),
         }
 

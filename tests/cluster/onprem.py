@@ -47,8 +47,14 @@ def onprem(hosts: Lab) -> dict[str, Any]:
     config = yaml.safe_load(text.replace("http://192.0.2.9:9000", STORE).replace("s3://CHANGE-my-bucket", "s3://lab"))
     config["provider"].update(head_ip=ADDRESSES[HEAD], worker_ips=[ADDRESSES[name] for name in WORKERS])
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(hosts.folder / "key")}
+    return setup_in_the_lab(config)
+
+
+def setup_in_the_lab(config: dict[str, Any]) -> dict[str, Any]:
+    """A cluster file whose nodes install nothing."""
+    needless = ("apt-get", "pip", "venv")
     config["setup_commands"] = [
-        command for command in config["setup_commands"] if not any(word in command for word in ("pip", "venv"))
+        command for command in config["setup_commands"] if not any(word in command for word in needless)
     ] + ["echo 'export RAY_AUTH_MODE=token PYTHONPATH=$HOME/dwray' >> ~/.bashrc"]
     config["head_setup_commands"] = []
     config["file_mounts"]["~/dwray"] = str(TOP)

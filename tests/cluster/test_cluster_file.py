@@ -51,13 +51,7 @@ def test_it_grows_from_nothing_and_shrinks_to_nothing() -> None:
     assert config["max_workers"] == max(node["max_workers"] for node in workers.values())
     assert 0 < config["idle_timeout_minutes"] <= 30
     assert config["provider"]["cache_stopped_nodes"] is False
-    spot = [node for node in workers.values() if "InstanceMarketOptions" in node["node_config"]]
-    rest = [node for node in workers.values() if node not in spot]
-    assert len(spot) == len(rest) == 1
-    assert spot[0]["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
-    assert spot[0].get("priority", 0) > rest[0].get("priority", 0)
-    # A trial that moves from one to the other computes, and is timed, on the same GPU.
-    assert spot[0]["node_config"]["InstanceType"] == rest[0]["node_config"]["InstanceType"]
+    assert [node["node_config"]["InstanceMarketOptions"] for node in workers.values()] == [{"MarketType": "spot"}]
 
 
 def test_workers_have_what_their_instance_types_have(instance_types: dict[str, Any]) -> None:

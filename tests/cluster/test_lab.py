@@ -5,6 +5,7 @@ A single sweep on a single machine says what must come out.
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,8 @@ from onprem import (
 )
 from same import assert_same_results
 
-from dwray.errors import EXIT_INTERRUPTED
+from dwray.errors import EXIT_FAILED, EXIT_INTERRUPTED
+from dwray.paths import RunPaths
 from dwray.results.records import Records
 
 DETECTION_SECONDS = 15
@@ -112,6 +114,25 @@ def test_machines_are_lost_and_nothing_else(cluster: Cluster) -> None:
         assert sum(row["failures"] for row in Records.read(run).trials if row["stage"] == stage) >= 1
     cluster.lab.start(first)
     cluster.up()  # Ray starts a machine that it knows again, but does not set it up
+
+
+def test_a_folder_keeps_a_run_if_all_nodes_share_it(cluster: Cluster) -> None:
+    """Or else nothing is started, and the mend is told."""
+    command = f"dwray sweep {cluster.sweep} --address auto --storage {HOME}/own"
+    own = cluster.shell("own", f"set -o pipefail; {command} 2>&1 | cat; echo ended with $?")
+    own.process.wait(120)
+    assert f"ended with {EXIT_FAILED}" in own.text, own.text
+    (line,) = [line for line in own.text.splitlines() if line.startswith("dwray: ")]
+    assert re.match(rf"dwray: {HOME}/own/tiny/\S+: is not there on n[23], n[23], where trials would run; ", line), line
+    assert "give a folder that all nodes share, or s3://BUCKET/PREFIX, with --storage" in line
+    assert "started" not in own.text
+    shared = cluster.lab.folder / "kept"
+    job = cluster.submit("shared", f"dwray sweep {cluster.sweep} --storage {shared}")
+    job.process.wait(400)
+    assert "report.html" in job.text, job.text
+    (run,) = (shared / "tiny").iterdir()
+    assert_same_results(run, cluster.expected)
+    assert {row["host"] for row in Records.read(RunPaths(run)).trials if row["stage"] != "time"} == set(WORKERS)
 
 
 METADATA = """

@@ -201,27 +201,48 @@ def test_it_goes_on_computing_as_it_began_where_the_device_can(images: Sets, tmp
 def test_saving_takes_two_percent_of_the_time_or_loses_the_stated_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def after(seconds: float) -> bool:
+        now[0] += seconds
+        return pace.is_due()
+
     pace = Pace(minutes=5)
     pace.restart()
-    assert not pace.due, "nothing was trained yet"
-    now[0] += 49
-    assert not pace.due, "a save is taken to cost a second"
-    now[0] += 1
-    assert pace.due
+    assert not after(49), "a save is taken to cost a second"
+    assert after(1)
     now[0] += 0.1
     pace.saved(now[0] - 0.1)
-    now[0] += 0.1 / SHARE - 0.01
-    assert not pace.due
-    now[0] += 0.02
-    assert pace.due, "it was cheap: again after 5 s"
+    assert not after(0.1 / SHARE - 0.01)
+    assert after(0.02), "it was cheap: again after 5 s"
     pace.saved(now[0] - 60)
-    now[0] += 299
-    assert not pace.due
-    now[0] += 1
-    assert pace.due, "it was dear, but a failure loses no more than 5 minutes"
-    every = Pace(minutes=0)
-    every.restart()
-    assert every.due
+    assert not after(100)
+    assert not after(99)
+    assert after(61), "it was dear, but another epoch would make it more than 5 minutes that a failure loses"
+    pace.saved(now[0] - 60)
+    assert after(151), "epochs of more than half of that are saved each"
+    pace = Pace(minutes=0)
+    pace.restart()
+    assert after(0.001)
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_what_was_passed_over_counts_for_nothing_in_what_is_kept(
+    three: tuple[SavedStates, TrainingState], images: Sets, damaged: int
+) -> None:
+    """Or the state of a training that went back would be deleted as soon as it is written, as the oldest."""
+    saved, whole = three
+    torn = saved.names()[:damaged]
+    for name in torn:
+        damage(Path(saved.storage.location) / name, "torn")
+    state = saved.newest(fresh)
+    first = state.epochs_done + 1
+    list(zip(range(1), fit(state, *images, CONFIG, seed=0), strict=False))
+    saved.save(state)
+    assert {first, first - 1} <= {epoch_of(name) for name in set(saved.names()) - set(torn)}
+    again = SavedStates(saved.storage, "a").newest(fresh)
+    assert again.epochs_done == first
+    list(fit(again, *images, CONFIG, seed=0))
+    assert_same(again, whole)
 
 
 def test_a_state_shares_nothing_with_what_was_saved(three: tuple[SavedStates, TrainingState]) -> None:

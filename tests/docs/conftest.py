@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from documents import BLOCKS, ROOT
 from records import make_run
+from tiny import TINY
 
 from dwray.core.environment import environment
 from dwray.paths import RunPaths
@@ -39,6 +41,9 @@ FAULTS: dict[str, Fault] = {
     "unnamed": lambda paths: rewrite(paths.trials, with_metadata(contenders="nobody")),
     "lost": lambda paths: paths.epochs.unlink(),
     "ledger": lambda paths: paths.wandb.write_text("{") and None,
+    "garbled": lambda paths: (
+        paths.environment.write_text("{") and paths.sweep.write_text(yaml.safe_dump(TINY)) and None
+    ),
     "moved": lambda paths: paths.storage.write_text(json.dumps({"place": "somewhere"})) and None,
 }
 """Runs with a fault, by what docs/errors.md calls them."""

@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)$")
+TABLE_OF_ERRORS = re.compile(r"^\| `dwray .*$", re.M)
+"""A row of docs/errors.md that begins with a command: a wrong one, which tests/docs/test_errors.py runs."""
 DIRECTIVE = re.compile(r"^<!-- test: (.*) -->$")
 
 
@@ -45,6 +47,25 @@ def blocks_of(path: Path) -> Iterator[Block]:
     assert began is None, f"{path}: a block is not closed"
 
 
+def spans(path: Path) -> list[str]:
+    """What a document's sentences and tables have in backticks."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", TABLE_OF_ERRORS.sub("", text))]
+
+
+def inline_of(path: Path) -> Iterator[str]:
+    """The commands of dwray among them."""
+    yield from (span for span in spans(path) if span.startswith("dwray "))
+
+
+INLINE = sorted(
+    {
+        (str(path.relative_to(ROOT)), command)
+        for path in [*FILES, *(ROOT / name for name in ("SECURITY.md", "CHANGELOG.md", "results/README.md"))]
+        for command in inline_of(path)
+    }
+)
+"""The commands in sentences, with their document."""
 BLOCKS = [block for path in FILES for block in blocks_of(path)]
 
 

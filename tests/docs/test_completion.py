@@ -29,6 +29,11 @@ def completed(words: str, scratch: Path) -> list[str]:
         ("dwray sch", ["schema"]),
         ("dwray sweep errata-d", ["errata-digits"]),
         ("dwray plan --set x=1 paper-", ["paper-cifar10", "paper-cifar100"]),
+        ("dwray doctor errata-d", ["errata-digits"]),
+        ("dwray doctor digits --set training.mo", ["training.momentum="]),
+        ("dwray data fetch cifar", ["cifar10", "cifar100"]),
+        ("dwray data fetch im", ["image_folder"]),
+        ("dwray data fetch cifar100 --set data.mi", ["data.mirror="]),
         ("dwray report ti", ["tiny"]),
         ("dwray completion z", ["zsh"]),
         ("dwray networks ", list(NETWORKS)),
@@ -57,7 +62,8 @@ def test_what_is_slow_to_import_is_not_needed_to_complete(scratch: Path) -> None
     script = (
         "import sys, click; from dwray.cli.complete import *; context = click.Context(click.Command('show'))\n"
         "context.params['run'] = 'tiny'\n"
-        "for complete in (complete_run, complete_sweep, complete_trial, complete_setting, complete_network):\n"
+        "for complete in (complete_run, complete_sweep, complete_trial, complete_setting, complete_network,\n"
+        "                 complete_data):\n"
         "    assert complete(context, None, '')\n"
         "print([name for name in ('torch', 'ray', 'wandb', 'pandas', 'scipy', 'rich') if name in sys.modules])"
     )

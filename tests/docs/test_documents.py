@@ -1,11 +1,13 @@
 """The documents' commands and snippets run, and what is generated is what the code says.
 
 A block of shell is taken command by command: those of dwray are run (a sweep with --dry-run), or where they need a
-store, a cluster or minutes, their options are parsed as the command would; those of Ray are parsed, too. NOT_RUN names
-the others. A block of Python is run; under ``<!-- test: imports -->`` only its imports are.
+store, a cluster or minutes, their options are parsed as the command would; those of Ray are parsed, too, and so are
+those of dwray that a sentence has in backticks. NOT_RUN names the others. A block of Python is run; under
+``<!-- test: imports -->`` only its imports are.
 """
 
 import ast
+import contextlib
 import json
 import re
 import shlex
@@ -17,12 +19,16 @@ import click
 import jsonschema
 import pytest
 import yaml
+from commands import dwray as run_dwray
 from commands import in_process
-from documents import BLOCKS, FILES, ROOT, Block, commands
+from documents import BLOCKS, FILES, INLINE, ROOT, Block, commands, spans
 
 import dwray
 from dwray.cli import cli
-from dwray.cli.schema import reference, sweep_schema
+from dwray.cli.schema import reference, setting_keys, sweep_schema
+from dwray.core.crossover import MAX_ROUNDS
+from dwray.core.witness import OTHERS_SECONDS, OTHERS_SHARE
+from dwray.errors import EXIT_FAILED, EXIT_NOT_EXCLUSIVE
 from dwray.sweepfile import resolve
 
 NOT_RUN = {
@@ -38,10 +44,16 @@ NOT_RUN = {
     "ruff": ".ci/run",
 }
 """Programs whose commands no test of this file runs, and why, or what does."""
-PARSED = {"bench", "doctor", "fetch", "data", "publish", "resume", "show", "time"}
-"""Commands of dwray that take minutes, a network or a browser: their options are parsed."""
+PARSED = {"bench", "data", "publish", "resume"}
+"""Commands of dwray that take minutes, a cluster or a network: their options are parsed."""
+SHORT = "--no-crossover"
+"""Of ``dwray time``, which takes minutes without it."""
+SLOW = {"doctor": EXIT_FAILED, "time": EXIT_NOT_EXCLUSIVE}
+"""Commands that take seconds, and the exit code that they end with on some machines though nothing is wrong in them."""
 RUN_ELSEWHERE = {"docs/python.md": "tests/test_python_api.py"}
 """Documents whose snippets a test of another file runs."""
+TRIAL = "A seed=0"
+"""One of each of the runs that the commands name (tests/records.py)."""
 SHELL = [block for block in BLOCKS if block.language == "sh"]
 PYTHON = [block for block in BLOCKS if block.language == "python" and block.file not in RUN_ELSEWHERE]
 SWEEPS = [block for block in BLOCKS if block.language == "yaml"]
@@ -56,17 +68,29 @@ def parse(command: click.Command, words: list[str]) -> None:
         parse(inner, rest)
 
 
+def runs_slowly(block: Block) -> bool:
+    """Whether it takes more than some seconds."""
+    return SHORT in block.text
+
+
 def check(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Run a command, or parse it."""
     program, *arguments = words
     if program == "dwray":
         away = any("://" in word or word in ("RUN", "auto") for word in arguments)
-        if arguments[0] in PARSED or (away and arguments[0] != "sweep"):
+        long = arguments[0] in PARSED or (arguments[0] == "time" and SHORT not in arguments)
+        if long or (away and arguments[0] != "sweep"):
             parse(cli, arguments)
+            return
+        if arguments[0] in SLOW:  # they set the process up: threads, the allocator
+            ended = run_dwray(*arguments, folder=Path.cwd())
+            assert ended.returncode in (0, SLOW[arguments[0]]), ended.stderr
+            assert ended.stdout
             return
         # What a plan measures has tests of its own.
         instead = {"sweep": ["--dry-run"], "plan": ["--no-calibrate"]}.get(arguments[0], [])
-        code, _, error = in_process(*arguments, *instead, capsys=capsys)
+        words = [TRIAL if word == "TRIAL" else word for word in arguments]
+        code, _, error = in_process(*words, *instead, capsys=capsys)
         assert (code, error) == (0, ""), error
     elif program == "ray":
         from ray.scripts.scripts import cli as ray_cli
@@ -81,7 +105,11 @@ def check(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert program in NOT_RUN, f"nothing runs {shlex.join(words)}, and nothing says why"
 
 
-@pytest.mark.parametrize("block", SHELL, ids=str)
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(block, marks=[pytest.mark.slow] if runs_slowly(block) else []) for block in SHELL],
+    ids=str,
+)
 def test_the_commands_of_a_document_run(block: Block, scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = list(commands(block.text))
     assert found
@@ -90,9 +118,25 @@ def test_the_commands_of_a_document_run(block: Block, scratch: Path, capsys: pyt
 
 
 def test_every_reason_for_not_running_is_needed() -> None:
-    programs = {words[0] for block in SHELL for words in commands(block.text)}
-    assert set(NOT_RUN) <= programs
-    assert {"dwray", "ray"} <= programs
+    found = [words for block in SHELL for words in commands(block.text)]
+    assert set(NOT_RUN) <= {words[0] for words in found}
+    assert {"dwray", "ray"} <= {words[0] for words in found}
+    assert PARSED | set(SLOW) <= {words[1] for words in found if words[0] == "dwray"}
+    assert any(SHORT in words for words in found)
+
+
+@pytest.mark.parametrize(("file", "command"), INLINE)
+def test_a_command_in_a_sentence_is_one(file: str, command: str) -> None:
+    # A sentence may name a command alone; `--help` ends once it is parsed.
+    with contextlib.suppress(click.MissingParameter, click.exceptions.Exit):
+        parse(cli, shlex.split(command)[1:])
+
+
+def test_commands_in_sentences_are_found() -> None:
+    assert {"README.md", "docs/cluster.md", "docs/errors.md", "docs/timing.md"} <= {file for file, _ in INLINE}
+    assert not [command for _, command in INLINE if "plann" in command], "tests/docs/test_errors.py runs those"
+    with pytest.raises(click.NoSuchOption):
+        parse(cli, ["plan", "--bogus"])
 
 
 GIVEN = {"README.md": "def trainable(config):\n    return {'loss': config['lr'] / config['depth']}\n"}
@@ -174,6 +218,29 @@ def test_an_editor_marks_what_dwray_refuses(change: dict[str, object]) -> None:
 def test_what_a_document_links_to_is_there(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", path.read_text(encoding="utf-8")):
         assert "://" in target or (path.parent / target).exists(), target
+
+
+def test_the_files_that_sentences_name_are_there() -> None:
+    named = [(path, name) for path in FILES for name in spans(path) if re.fullmatch(r"[\w.-]+/[\w./-]+\.\w+", name)]
+    names = [(path, name) for path, name in named if "NAME" not in name]
+    assert len(names) > 20
+    assert [name for path, name in names if not any((folder / name).exists() for folder in (ROOT, path.parent))] == []
+
+
+def test_the_settings_that_sentences_name_are_there() -> None:
+    settings = set(setting_keys(sweep_schema()))
+    sections = {key.partition(".")[0] for key in settings if "." in key}
+    names = [name for path in FILES for name in spans(path) if re.fullmatch(r"[a-z]+\.[a-z_.]+", name)]
+    named = {name for name in names if name.partition(".")[0] in sections}
+    assert len(named) > 5
+    assert named - settings == set()
+
+
+def test_the_numbers_of_a_sentence_are_those_of_the_code() -> None:
+    timing = (ROOT / "docs" / "timing.md").read_text(encoding="utf-8")
+    assert f"after {MAX_ROUNDS} rounds without that" in timing
+    assert f"over {OTHERS_SHARE:.0%} of one core" in timing
+    assert f"over {OTHERS_SECONDS:g} s" in timing
 
 
 def test_the_citation_has_what_its_format_asks_for() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from commands import COMMAND, dwray
+from expected import assert_told, expected, without_places
 from wandb_backend import Run
 from wandb_server import WandbServer
 
@@ -21,6 +23,14 @@ from dwray.paths import RunPaths
 from dwray.publish.runs import METRICS
 
 Rows = list[dict[str, Any]]
+
+MEASURED = Path(__file__).parents[2] / "results" / "corrected-cifar10-reduced"
+"""A run of 6 trainings and 8 timings, with the paper beside it: 560 rows and more."""
+
+
+def a_copy(folder: Path) -> RunPaths:
+    """The run in a folder of its own."""
+    return RunPaths(Path(shutil.copytree(MEASURED, folder / "run")))
 
 
 def environment(folder: Path, server: WandbServer | None = None) -> dict[str, str]:
@@ -128,25 +138,38 @@ def by_name(server: WandbServer) -> dict[str, Run]:
     return {run.name: run for run in server.runs.values()}
 
 
+def files_of(paths: RunPaths) -> dict[str, Path]:
+    """The files of the artifact, by their names there."""
+    files = {path.name: path for path in (paths.trials, paths.epochs, paths.timings, paths.sweep) if path.is_file()}
+    return files | {f"tables/{path.name}": path for path in (paths.folder / "tables").glob("*.parquet")}
+
+
 def assert_all_there(server: WandbServer, paths: RunPaths, *, with_paper: bool = False, repeated: bool = False) -> None:
-    """Every row of every trial and notebook, once; the files' bytes; one report."""
-    expected = measured_rows(paths) | (notebook_rows() if with_paper else {})
+    """Every row of every trial and notebook, once, with what was told of it; the files' bytes; one report."""
     runs = by_name(server)
     assert len(runs) == len(server.runs)
-    assert set(runs) == {*expected, "tables"}
-    for name, rows in expected.items():
-        assert_rows(runs[name].history, rows, repeated=repeated)
-        assert runs[name].state in ("finished", "failed")
-    assert len(runs["tables"].history) == 1
+    _assert_runs(runs, paths, with_paper=with_paper, repeated=repeated)
     [records] = [artifact for artifact in server.artifacts if artifact.type == "records"]
     assert records.committed
-    files = {name: paths.folder / name for name in ("trials.parquet", "epochs.parquet", "timings.parquet")}
-    if paths.sweep.is_file():
-        files["sweep.yaml"] = paths.sweep
-    files |= {f"tables/{path.name}": path for path in (paths.folder / "tables").glob("*.parquet")}
-    assert records.files == {name: path.read_bytes() for name, path in files.items()}
-    assert len(server.reports) == 1
+    assert records.files == {name: path.read_bytes() for name, path in files_of(paths).items()}
+    [report] = server.reports.values()
+    assert without_places(report.spec) == without_places(json.loads(paths.wandb_report.read_text()))
     assert server.unknown == []
+
+
+def _assert_runs(runs: Mapping[str, Run], paths: RunPaths, *, with_paper: bool = False, repeated: bool = False) -> None:
+    rows = measured_rows(paths) | (notebook_rows() if with_paper else {})
+    wanted = expected(paths, files_of(paths), with_paper=with_paper)
+    assert set(runs) == set(wanted) == {*rows, "tables"}
+    for name, run in runs.items():
+        assert_told(run, wanted[name])
+        if name in rows:
+            assert_rows(run.history, rows[name], repeated=repeated)
+    assert len(runs["tables"].history) == 1
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def offline_folders(paths: RunPaths) -> list[Path]:
@@ -170,6 +193,28 @@ def inspect(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def as_run(said: Mapping[str, Rows]) -> Run:
+    """An offline run as a server would have it, but for its files."""
+    [run], [end] = said["run"], said["exit"]
+    updates = [run["config"]["update"], *(each.get("update", {}) for each in said.get("config", []))]
+    config = {name: {"value": value} for update in updates for name, value in update.items()}
+    summary = {name: value for each in said.get("summary", []) for name, value in each.get("update", {}).items()}
+    rows = [json.dumps(row["item"]) for row in said.get("history", [])]
+    lines = {"wandb-summary.json": {0: json.dumps(summary)}, "wandb-history.jsonl": dict(enumerate(rows))}
+    return Run(
+        "",
+        run["project"],
+        run["run_id"],
+        run["display_name"],
+        run["run_group"],
+        run["job_type"],
+        run["tags"],
+        config_entries=config,
+        lines=lines,
+        exit_code=end["exit_code"],
+    )
+
+
 def inspect_all(paths: RunPaths) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Every offline run, by its name."""
     with ThreadPoolExecutor(2) as two:
@@ -177,3 +222,10 @@ def inspect_all(paths: RunPaths) -> dict[str, dict[str, list[dict[str, Any]]]]:
     found = {each["run"][0]["display_name"]: each for each in said}
     assert len(found) == len(said)
     return found
+
+
+def assert_all_written(paths: RunPaths, *, with_paper: bool = False) -> dict[str, Run]:
+    """The same of what was written offline, as the client itself reads it; the runs by their names."""
+    runs = {name: as_run(said) for name, said in inspect_all(paths).items()}
+    _assert_runs(runs, paths, with_paper=with_paper)
+    return runs

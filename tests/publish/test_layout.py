@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import SEARCHED, make_searched_run
 
 from dwray.paths import RunPaths
 from dwray.publish.runs import PublishedRun, published_runs
 from dwray.results.records import Records
-from dwray.results.tables import make_tables
 
 # Of the reports' package, when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces")
@@ -17,17 +17,22 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_worksp
 RESULTS = Path(__file__).parents[2] / "results"
 
 
+def blocks_of(records: Records, sweep_file: str) -> list[dict[str, Any]]:
+    """The blocks of a report, which is the same again."""
+    from dwray.publish.layout import build_report, published_tables, report_spec
+
+    tables = published_tables(records)
+    # Neither entity nor project: no server is asked for anything, and none could be reached.
+    specs = [report_spec(build_report(records, tables, sweep_file)) for _ in range(2)]
+    assert specs[0] == specs[1]
+    return list(json.loads(specs[0])["blocks"])
+
+
 @pytest.fixture(scope="module", params=["corrected-cifar10-reduced", "errata-digits"])
 def made(request: pytest.FixtureRequest) -> tuple[list[dict[str, Any]], list[PublishedRun]]:
     """The blocks of a report, and the runs that it is of."""
-    from dwray.publish.layout import build_report, report_spec
-
     records = Records.read(RunPaths(RESULTS / request.param))
-    tables = make_tables(records)
-    # Neither entity nor project: no server is asked for anything, and none could be reached.
-    specs = [report_spec(build_report(records, tables, "name: a sweep file")) for _ in range(2)]
-    assert specs[0] == specs[1]
-    return json.loads(specs[0])["blocks"], list(published_runs(records))
+    return blocks_of(records, "name: a sweep file"), list(published_runs(records))
 
 
 def text_of(block: dict[str, Any]) -> str:
@@ -50,9 +55,11 @@ def panels_of(grid: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def shown_in(grid: dict[str, Any], runs: list[PublishedRun]) -> list[PublishedRun]:
-    """The runs that pass the filters of a grid."""
-    [runset] = grid["metadata"]["runSets"]
+    """The runs that pass the filters of a grid: of one of its sets of runs."""
+    return [run for runset in grid["metadata"]["runSets"] for run in shown_of(runset, runs)]
 
+
+def shown_of(runset: dict[str, Any], runs: list[PublishedRun]) -> list[PublishedRun]:
     def passes(run: PublishedRun, filtered: dict[str, Any]) -> bool:
         value = {"config": run.config, "summary": run.summary}[filtered["key"]["section"]].get(filtered["key"]["name"])
         return value == filtered["value"] if filtered["op"] == "=" else value in filtered["value"]
@@ -138,3 +145,61 @@ def test_timings_of_another_kind_are_in_another_panel(made: Made) -> None:
             "summary:test_time/DepthwiseConvNet/mean",
             "summary:test_time/DepthwiseConvNet over ConvNet",
         ]
+
+
+def test_the_crossovers_stand_with_the_test_times_where_there_are_any(made: Made) -> None:
+    blocks, runs = made
+    texts = [block["content"] for block in sections(blocks)["Test time"] if block["type"] == "markdown-block"]
+    found = [text for text in texts if "Where the order of the networks changes" in text]
+    if any(run.job_type == "paper" for run in runs):
+        assert len(found) == 1
+        assert "ConvNet | between 4 and 256 (about 10) | DepthwiseConvNet | yes |" in found[0]
+    else:
+        assert found == []  # nothing was timed at two batch sizes
+
+
+METRICS = {"validation_accuracy_percent": "validation accuracy (%)", "validation_loss": "validation loss (nats)"}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_search_is_shown_axis_by_axis_and_network_by_network(metric: str, tmp_path: Path) -> None:
+    records = Records.read(make_searched_run(tmp_path))
+    runs = list(published_runs(records))
+    blocks = blocks_of(records, SEARCHED.replace("validation_accuracy_percent", metric))
+    together, *along = (block for block in sections(blocks)["The linear search"] if block["type"] == "panel-grid")
+
+    [panel] = panels_of(together)
+    assert panel["viewType"] == "Parallel Coordinates Plot"
+    columns = [(each["accessor"], each.get("log")) for each in panel["config"]["columns"]]
+    assert columns == [
+        ("config:contender.value", None),
+        ("config:initial_lr.value", True),
+        ("config:weight_decay.value", False),  # one of its values is 0
+        (f"summary:{metric}", None),
+    ]
+    assert panel["config"]["columns"][-1]["displayName"] == METRICS[metric]
+    # One that diverged gave no score.
+    names = ("contender", "initial_lr", "weight_decay")
+    assert [
+        {tuple(run.config[name] for name in names) for run in shown_of(each, runs)}
+        for each in together["metadata"]["runSets"]
+    ] == [{(name, 0.1, 0.0), (name, 0.2, 0.0), (name, 0.2, 0.001)} for name in "AB"]
+
+    shown = [(panels_of(grid), shown_in(grid, runs)) for grid in along]
+    axes = [
+        (name, axis, scale, values)
+        for name in "AB"
+        for axis, scale, values in (
+            ("initial_lr", True, [(0.1, 0.0), (0.2, 0.0)]),
+            # The rate that won is held; a decay of 0 was tried with it before.
+            ("weight_decay", False, [(0.2, 0.0), (0.2, 0.001)]),
+        )
+    ]
+    assert [[run.config["contender"] for run in found] for _, found in shown] == [[name] * 2 for name, *_ in axes]
+    for ([panel], found), (name, axis, scale, values) in zip(shown, axes, strict=True):
+        assert [(run.config["initial_lr"], run.config["weight_decay"]) for run in found] == values
+        config = panel["config"]
+        assert panel["viewType"] == "Scatter Plot"
+        assert (config["xAxis"], config["yAxis"]) == (f"config:{axis}.value", f"summary:{metric}")
+        assert config["xAxisLogScale"] is scale
+        assert config["chartTitle"] == f"{name}: {METRICS[metric]} by {axis}"

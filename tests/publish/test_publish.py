@@ -1,22 +1,25 @@
 """``dwray publish`` with the real W&B client: offline, online to a stand-in, and when that fails."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from processes import wait_until
 from publishing import (
+    a_copy,
     assert_all_there,
+    assert_all_written,
     assert_rows,
     by_name,
-    inspect_all,
+    contents,
     kill_worker,
     measured_rows,
     notebook_rows,
@@ -24,28 +27,19 @@ from publishing import (
     publish,
     publishing,
 )
-from records import make_run
+from records import make_run, make_searched_run
+from wandb_backend import Run
 from wandb_server import KEY, Fault, WandbServer, serve
 
 from dwray.paths import RunPaths
 from dwray.publish.ledger import Ledger
 from dwray.publish.process import STALL_SECONDS
+from dwray.results.crossings import crossings_table
+from dwray.results.records import Records
 from dwray.results.schema import TRIALS, to_table
 from dwray.results.store import read_parquet, write_parquet
 
-pytestmark = pytest.mark.slow
-
-MEASURED = Path(__file__).parents[2] / "results" / "corrected-cifar10-reduced"
-"""A run of 6 trainings and 8 timings, with the paper beside it: 560 rows and more."""
-
-
-def a_copy(folder: Path) -> RunPaths:
-    """The run in a folder of its own."""
-    return RunPaths(Path(shutil.copytree(MEASURED, folder / "run")))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+pytestmark = [pytest.mark.slow, pytest.mark.client_contract]
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +64,10 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
 
 
 def test_what_is_written_offline_is_the_parquet_row_by_row(offline: RunPaths) -> None:
-    said = inspect_all(offline)
-    expected = measured_rows(offline) | notebook_rows()
     assert sum(map(len, notebook_rows().values())) == 470
-    assert set(said) == {*expected, "tables"}
-    for name, rows in expected.items():
-        assert_rows([row["item"] for row in said[name].get("history", [])], rows)
-        assert said[name]["exit"] == [{"exit_code": 0}]
-        assert all("_timestamp" in row for row in rows) or "seed=" not in name
-    [run] = said["ConvNet seed=1"]["run"]
-    assert (run["run_group"], run["job_type"]) == ("paper-cifar10 ConvNet", "train")
+    runs = assert_all_written(offline, with_paper=True)
+    assert {run.exit_code for run in runs.values()} == {0}
+    assert all("_timestamp" in row for row in measured_rows(offline)["ConvNet seed=1"])
     assert json.loads(offline.wandb_report.read_text())["blocks"]
 
 
@@ -100,6 +88,22 @@ def test_what_was_written_offline_is_sent_once_there_is_a_key(offline: RunPaths,
         assert_all_there(server, paths, with_paper=True)
     assert offline_folders(paths) == []  # `wandb sync` would send them once more
     assert {entry.state for entry in Ledger.read(paths.wandb).runs.values()} == {"sent"}
+
+
+def test_the_candidates_of_a_search_are_published_with_their_epochs(tmp_path: Path) -> None:
+    paths = make_searched_run(tmp_path)
+    assert publish(paths).returncode == 0
+    runs = assert_all_written(paths)
+    assert {len(run.history) for name, run in runs.items() if name != "tables"} == {2}
+    with serve() as server:
+        done = publish(paths, server)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert_all_there(server, paths)
+        runs = by_name(server)
+        assert {run.job_type for name, run in runs.items() if name != "tables"} == {"search"}
+        won = runs["B initial_lr=0.2 weight_decay=0.0"]
+        assert (won.config["axis"], won.config["winner"], won.config["initial_lr"]) == ("initial_lr", True, 0.2)
+        assert won.summary["validation_accuracy_percent"] == 70.0
 
 
 @pytest.fixture(scope="module")
@@ -133,15 +137,33 @@ def test_all_arrives(online: tuple[WandbServer, RunPaths]) -> None:
         assert trained.summary[name] == trial[name]
     notebook = runs["DepthwiseConvNet notebook cifar10"]
     assert (notebook.job_type, notebook.group) == ("paper", "paper-cifar10 DepthwiseConvNet")
-    tables = {name: json.loads(file) for name, file in runs["tables"].files.items() if name.startswith("media/table/")}
-    shown = {name.split("/")[-1].rsplit("_", 2)[0]: table for name, table in tables.items()}
-    for name in ("accuracy", "training_time", "verdicts"):
-        table = pq.read_table(paths.table(name))
-        assert shown[name]["columns"] == table.column_names
-        assert len(shown[name]["data"]) == len(table)
+    shown = tables_of(runs["tables"])
+    kept = {path.stem: pq.read_table(path) for path in (paths.folder / "tables").glob("*.parquet")}
+    assert set(shown) == {*(name for name, table in kept.items() if len(table)), "crossings"}
+    for name, table in kept.items():
+        if len(table):
+            assert shown[name] == {"columns": table.column_names, "data": as_json(table.to_pylist())}
+    crossings = crossings_table(Records.read(paths)).data()
+    assert [row["where"] for row in crossings][1] == "between 4 and 256 (about 10)"
+    assert shown["crossings"] == {"columns": list(crossings[0]), "data": as_json(crossings)}
     [report] = server.reports.values()
     assert report.title == "dwray paper-cifar10: 20261123-135344"
     assert {"panel-grid", "markdown-block"} <= {block["type"] for block in report.spec["blocks"]}
+    [records] = [artifact.name.rpartition("/")[2] for artifact in server.artifacts if artifact.type == "records"]
+    assert f"the artifact `{records}` in its latest version" in json.dumps(report.spec)
+
+
+def tables_of(run: Run) -> dict[str, dict[str, list[Any]]]:
+    """The tables that a run has, by their names."""
+    files = {name: json.loads(file) for name, file in run.files.items() if name.startswith("media/table/tables/")}
+    return {
+        name.split("/")[-1].rsplit("_", 2)[0]: {part: table[part] for part in ("columns", "data")}
+        for name, table in files.items()
+    }
+
+
+def as_json(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    return list(json.loads(json.dumps([list(row.values()) for row in rows], default=datetime.isoformat)))
 
 
 def test_the_key_is_in_no_file_of_the_run(online: tuple[WandbServer, RunPaths]) -> None:
@@ -261,15 +283,3 @@ def test_a_run_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> N
     assert done.returncode == 1
     assert done.stderr.startswith("dwray: no-such-run: neither the folder of a run")
     assert done.stdout.startswith("W&B: 7 runs written offline")
-
-
-@pytest.mark.skipif("DWRAY_TEST_WANDB_KEY" not in os.environ, reason="no key of W&B in DWRAY_TEST_WANDB_KEY")
-def test_with_a_real_account(tmp_path: Path) -> None:
-    """Publishes to the project dwray-test of the key's owner, at WANDB_BASE_URL or W&B's own cloud."""
-    account = {"WANDB_API_KEY": os.environ["DWRAY_TEST_WANDB_KEY"], "WANDB_PROJECT": "dwray-test"}
-    if url := os.environ.get("WANDB_BASE_URL"):
-        account["WANDB_BASE_URL"] = url
-    paths = a_copy(tmp_path)
-    once, again = (publish(paths, **account) for _ in range(2))
-    assert (once.returncode, once.stderr) == (0, "")
-    assert (again.returncode, again.stdout) == (0, once.stdout)

@@ -26,7 +26,7 @@ from dwray.publish.process import LEAST_SECONDS, SHARE
 from dwray.results.records import Records
 from dwray.results.store import read_parquet
 
-pytestmark = [pytest.mark.slow, pytest.mark.lab]
+pytestmark = [pytest.mark.slow, pytest.mark.lab, pytest.mark.client_contract]
 
 WELL = (0, EXIT_NOT_EXCLUSIVE)
 COMPUTING_SECONDS = 8

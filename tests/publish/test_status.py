@@ -70,6 +70,19 @@ def test_a_damaged_ledger_and_a_missing_run_are_told_in_a_line(
     assert (code, out, error.count("\n")) == (1, "", 1)
 
 
+def test_an_offline_file_that_was_cut_is_told_unless_it_was_sent_before(tmp_path: Path) -> None:
+    paths, ledger = RunPaths(tmp_path), Ledger(runs={name: entry(OFFLINE) for name in "ab"})
+    for name, is_synced in (("a", False), ("b", True)):
+        offline_file(paths, name, synced=is_synced)
+        ledger.runs[name].size = 5
+    state, why = ledger.state_of("a", tmp_path)
+    assert (state, why and why.split(",")[0]) == (FAILED, "its offline file is damaged")
+    assert ledger.state_of("b", tmp_path) == (SENT, None)
+    # `wandb sync` may have sent a part of it: written again, its rows would come twice.
+    assert not ledger.is_gone("a", tmp_path)
+    assert ledger.is_gone("c", tmp_path)
+
+
 def test_what_may_be_written_offline(tmp_path: Path) -> None:
     """Nothing that a server may have rows of already."""
     paths, ledger = RunPaths(tmp_path), Ledger()

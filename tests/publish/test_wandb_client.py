@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from wandb_server import KEY, WandbServer, serve
 
-pytestmark = [pytest.mark.slow, pytest.mark.lab]
+pytestmark = [pytest.mark.slow, pytest.mark.lab, pytest.mark.client_contract]
 
 EPOCHS = 4
 RUN = "testers/networks/s1-convnet-0"

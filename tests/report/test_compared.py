@@ -12,8 +12,8 @@ from dwray.report.compared import document_of_several, settings_of
 from dwray.report.content import ReportedRun, document_of
 from dwray.report.document import Document, Section
 from dwray.report.documents import figures_of, read_run
-from dwray.report.formats import tables_of
 from dwray.report.html import page
+from dwray.report.values import tables_of
 from dwray.results.answer import answer
 
 SWEEP = "name: hand\ntraining: { epochs: 2, flip: false }\nseeds: [0, 1]\n"

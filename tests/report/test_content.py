@@ -5,17 +5,21 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from records import make_run
 from trained import Training, trained_run
 
 from dwray.paths import RunPaths
-from dwray.report.content import ReportedRun, document_of, search_settings
+from dwray.report.content import SECTIONS, ReportedRun, document_of
 from dwray.report.document import Document, Listing, Section
 from dwray.report.documents import figures_of, markdown_listing, read_run, write_report
-from dwray.report.formats import tables_of
+from dwray.report.formats import FORMATS, write
 from dwray.report.reproduction import commands
+from dwray.report.values import tables_of
 from dwray.results.answer import answer
+from dwray.results.search_path import search_settings
+from dwray.results.table import Column, Table
 
 SWEEP = """
 name: hand
@@ -72,6 +76,32 @@ def test_every_table_with_rows_is_somewhere(tmp_path: Path) -> None:
     run = reported(tmp_path)
     shown = {table.name for table in tables_of(document_of(run))}
     assert {table.name for table in run.tables if table.rows} | {"search", "trials"} <= shown
+
+
+def test_a_part_is_called_as_its_entry_is_and_a_new_one_is_one_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def extra(run: ReportedRun) -> Section:
+        table = Table(
+            "contenders",
+            "One table more",
+            (Column("name", "network", pa.string()),),
+            ({"name": run.records.contenders[0]},),
+        )
+        return Section("extra", "One part more", paragraphs=("It has a table.",), tables=(table,))
+
+    monkeypatch.setitem(SECTIONS, "extra", extra)
+    run = reported(tmp_path)
+    document = document_of(run)
+    assert [section.name for section in document.sections] == list(SECTIONS)
+    assert list(SECTIONS)[-1] == "extra"
+    for form, made in FORMATS.items():
+        write(document, form, tmp_path / "out" / form)
+        where = tmp_path / "out" / form
+        text = "".join(path.read_text() for path in (where.iterdir() if made.is_folder else [where]))
+        assert "One part more" in text or form in ("csv", "json"), "those have tables alone"
+        assert "One table more" in text or form == "csv", "whose files are called by the tables' names"
+    assert (tmp_path / "out" / "csv" / "contenders.csv").read_text() == "name\nA\n"
 
 
 def test_an_anchor_is_one_places_own(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ from records import make_run
 from dwray.report.content import document_of
 from dwray.report.document import Document
 from dwray.report.documents import figures_of, read_run
-from dwray.report.formats import csv_of, data_of, tables_of, text_of, unit, write
+from dwray.report.formats import FORMATS, Format, text_of, write
+from dwray.report.values import csv_of, data_of, tables_of, unit
 from dwray.results.table import ROW_FORM, Column, Table
 
 
@@ -87,10 +91,59 @@ def test_figures_lie_beside_the_file_that_shows_them(
         assert (file.parent / name).is_file()
 
 
+@pytest.mark.parametrize("stem", ["my report", "100%", "a#b", "a_b{c}$&~^\\\\", "(x)[y]", "bericht ä", "v1.2"])
+def test_the_folder_of_the_figures_has_a_name_that_every_format_takes(
+    document: Document, tmp_path: Path, stem: str
+) -> None:
+    for form, suffix, link in (("md", ".md", r"\]\((.*?\.svg)\)\n"), ("latex", ".tex", r"keepaspectratio\]\{(.*)\}")):
+        file = tmp_path / f"{stem}{suffix}"
+        write(document, form, file)  # type: ignore[arg-type]
+        links = re.findall(link, file.read_text())
+        assert len(links) == len(figures_of(document))
+        for each in links:
+            assert re.fullmatch(r"[A-Za-z0-9._+/-]+", each)
+            assert (tmp_path / each).is_file()
+
+
 def test_the_page_is_one_file(document: Document, tmp_path: Path) -> None:
     write(document, "html", tmp_path / "out" / "page.html")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["page.html"]
     assert (tmp_path / "out" / "page.html").read_text().lstrip().startswith("<!DOCTYPE html>")
+
+
+def test_a_new_format_is_one_entry(document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "txt", Format(lambda document, figures: f"{document.title}, {figures}", (".txt",)))
+    assert text_of(document, "txt") == "hand, figures"
+    write(document, "txt", tmp_path / "mine.txt")
+    assert (tmp_path / "mine.txt").read_text() == "hand, mine-figures"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("mine")] == ["mine.txt"]
+
+
+ADDED = """
+import sys
+from dwray.report.formats import FORMATS, Format
+FORMATS["txt"] = Format(lambda document, figures: document.title, (".txt",), in_run=True)
+FORMATS["parts"] = Format(files=lambda document: {"title": document.title})
+from dwray.cli import main
+sys.argv[0] = "dwray"
+main()
+"""
+
+
+def test_the_command_line_and_a_runs_folder_have_a_new_format(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs")
+
+    def report(*arguments: str) -> str:
+        command = [sys.executable, "-c", ADDED, "report", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert report("hand", "--format", "txt") == "hand"
+    assert report("hand", "-o", "mine.txt") == "mine.txt\n"
+    assert Path(report("hand", "--format", "parts").strip()) == run.in_format("parts")
+    assert (run.in_format("parts") / "title").read_text() == "hand"
+    assert not run.report(".txt").exists()
+    report("hand", "-q")
+    assert run.report(".txt").read_text() == "hand"
 
 
 def test_csv_is_no_single_text(document: Document) -> None:

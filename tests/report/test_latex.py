@@ -15,9 +15,9 @@ from trained import Training, trained_run
 from dwray.report.content import document_of
 from dwray.report.document import Document, Listing, Section
 from dwray.report.documents import read_run, write_report
-from dwray.report.formats import tables_of
 from dwray.report.latex import LONG, escape, latex, latex_listing, latex_table
 from dwray.report.markdown import MOST_ROWS, shortened
+from dwray.report.values import tables_of
 from dwray.results.table import Column, Table
 
 TEXT, REAL = pa.string(), pa.float64()

@@ -15,9 +15,9 @@ from dwray.core.config import PROTOCOLS
 from dwray.paths import RunPaths
 from dwray.report.content import document_of
 from dwray.report.documents import read_run, write_report
-from dwray.report.formats import tables_of
 from dwray.report.heading import provenance, subtitle
 from dwray.report.terminal import print_failures, print_provenance
+from dwray.report.values import tables_of
 from dwray.results.answer import answer
 from dwray.results.epochs import Epochs
 from dwray.results.records import Records

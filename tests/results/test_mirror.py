@@ -4,6 +4,7 @@ import json
 import platform
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from records import identity, make_run
 
@@ -177,6 +178,36 @@ def test_nothing_is_copied_over_what_another_driver_writes(
     with Lease(kept):
         copy(run, kept)
     assert kept.read("epochs.parquet") != before, "its own lease is no other's"
+
+
+def test_no_trial_is_ahead_of_its_epochs_in_the_copy(
+    run: RunPaths, kept: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever goes on from the copy alone takes a trial that ended for one whose epochs are there."""
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    written: list[str] = []
+    failures = iter([pa.ArrowInvalid("?"), OSError("away"), None, OSError("away"), None])
+
+    class Away(Storage):
+        """Does not take the epochs, but for now and then."""
+
+        def write(self, name: str, content: bytes) -> None:
+            if name == run.epochs.name and (failure := next(failures)):
+                raise failure
+            super().write(name, content)
+            written.append(name)
+            if written == [run.timings.name, run.epochs.name]:
+                go_on(run)  # the driver goes on while the trials wait for their turn
+                for path in (run.epochs, run.trials):
+                    mirror.put(path)
+
+    monkeypatch.setattr(module, "Storage", Away)
+    with Mirror(run, kept) as mirror:
+        for path in (run.epochs, run.timings, run.trials):
+            mirror.put(path)
+    assert written == [run.timings.name, run.epochs.name, run.epochs.name, run.trials.name]
+    assert kept.read(run.epochs.name) == run.epochs.read_bytes()
+    assert kept.read(run.trials.name) == run.trials.read_bytes()
 
 
 def test_what_could_not_be_copied_is_said_with_where_it_is(

@@ -1,5 +1,6 @@
 """Parquet as it lies on disk: typed, described, atomic, and refused when it is not what it should be."""
 
+import errno
 import threading
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from records import identity, make_run
 
+from dwray import storage
 from dwray.errors import RunError
 from dwray.paths import RunPaths
 from dwray.results.records import Records
@@ -51,6 +53,42 @@ def test_a_later_row_of_the_same_epoch_replaces_the_earlier_one(tmp_path: Path) 
         store.add_epoch({"trial_id": "t", "epoch": 1, "train_loss": loss})
     store.flush()
     assert read_parquet(store.paths.epochs, EPOCHS).column("train_loss").to_pylist() == [1.0]
+
+
+def test_a_file_server_that_is_away_for_a_while_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RunStore(RunPaths.create(tmp_path, "x"), identity("x", ["A"]))
+    failures = iter([OSError(errno.ESTALE, "Stale file handle"), OSError(errno.EIO, "Input/output error")])
+
+    def replace_file(path: Path, content: bytes) -> None:
+        for failure in failures:
+            raise failure
+        path.write_bytes(content)
+
+    monkeypatch.setattr(storage, "replace_file", replace_file)
+    monkeypatch.setattr(storage, "FIRST_PAUSE_SECONDS", 0.01)
+    store.flush()
+    assert Records.read(store.paths).trials == []
+
+
+def test_a_training_whose_epochs_are_not_all_there_was_interrupted(tmp_path: Path) -> None:
+    store = RunStore(RunPaths.create(tmp_path, "x"), identity("x", ["A"]))
+    for key, done in {"whole": 2, "short": 3, "none": 1}.items():
+        store.update_trial(key, stage="train", status="completed", epochs_done=done)
+    store.update_trial("failed", stage="train", status="failed", epochs_done=9)
+    store.update_trial("timed", stage="time", status="completed")
+    for key in ("whole", "short"):
+        for epoch in (1, 2):
+            store.add_epoch({"trial_id": key, "epoch": epoch})
+    store.flush()
+    again = RunStore(store.paths, identity("x", ["A"]))
+    again.take_up()
+    assert {key: again.trial(key)["status"] for key in ("whole", "short", "none", "failed", "timed")} == {
+        "whole": "completed",
+        "short": "interrupted",
+        "none": "interrupted",
+        "failed": "failed",
+        "timed": "completed",
+    }
 
 
 def test_what_still_runs_at_the_end_is_marked_interrupted(tmp_path: Path) -> None:

@@ -1,11 +1,17 @@
 """What a cluster is taken to have."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import ray
+
+from dwray.errors import UserError
+from dwray.tune.cluster import cluster
 
 SCRIPT = """
 import json, sys
@@ -27,6 +33,17 @@ print(json.dumps([[node.get("GPU", 0) for node in nodes()], placed.time["cpu"], 
 ray.shutdown()
 made.shutdown()
 """
+
+
+def test_what_ray_fails_with_is_one_line(ray_cluster: None) -> None:
+    """A node that is lost while the driver asks it something, say."""
+
+    @ray.remote(num_cpus=0, max_retries=0)
+    def lost() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(UserError, match=r"^Ray failed: .*; look at `ray status`$"), cluster(None, verbose=False):
+        ray.get(lost.remote())
 
 
 @pytest.mark.slow

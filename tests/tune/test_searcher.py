@@ -10,8 +10,8 @@ import pytest
 from ray import tune
 from ray.tune.search import Searcher
 
-from dwray.tune import LinearSearch, TimingReporter
-from dwray.tune.searcher import FixedTrials
+from dwray.tune.callbacks import TimingReporter
+from dwray.tune.searcher import FixedTrials, LinearSearch
 
 AXES = {"lr": [0.01, 0.1, 1.0], "depth": [1, 2, 3]}
 
