@@ -6,7 +6,16 @@ import altair as alt
 
 from dwray.report.figure_data import epoch_table, pass_table
 from dwray.report.figures import FONT, HEIGHT, WIDTH, Figure
-from dwray.report.panels import COLOURS, PANEL_HEIGHT, PANEL_WIDTH, configured, grid, meaning, network_colour
+from dwray.report.panels import (
+    COLOURS,
+    PAGE_COLOUR,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    configured,
+    grid,
+    meaning,
+    network_colour,
+)
 from dwray.results.crossings import INTERPOLATION, Curve, crossings, curves
 from dwray.results.epoch_split import EpochSplit, epoch_splits
 from dwray.results.one_device import mixed_devices
@@ -14,6 +23,12 @@ from dwray.results.records import Records
 
 PARTS = ("data", "step", "validation")
 """Of an epoch, in the order in which they are stacked."""
+
+PART_COLOURS = (COLOURS[5], COLOURS[4], COLOURS[2])
+"""Violet, brown, green: the dark one between two lighter ones, and none of the first two networks'."""
+
+MARK_COLOUR = "#555555"
+"""Of where two networks change their order."""
 
 NO_CROSSING = "The order of the networks is the same at every batch size that was timed."
 
@@ -43,10 +58,11 @@ def epoch_figure(records: Records) -> Figure | None:
     x = alt.X("seconds:Q").title("seconds of an epoch").stack("zero")
     colour = (
         alt.Color("part:N")
-        .scale(domain=list(PARTS), range=[COLOURS[4], COLOURS[5], COLOURS[2]])
+        .scale(domain=list(PARTS), range=list(PART_COLOURS))
         .legend(title=None, orient="top", direction="horizontal")
     )
-    bars: alt.Chart = alt.Chart({"values": rows}).mark_bar().encode(x, y, colour, alt.Order("order:Q"))
+    drawn = alt.Chart({"values": rows}).mark_bar(stroke=PAGE_COLOUR, strokeWidth=1)
+    bars: alt.Chart = drawn.encode(x, y, colour, alt.Order("order:Q"))
     labels: alt.Chart = (
         alt.Chart({"values": totals})
         .mark_text(align="left", dx=4, font=FONT)
@@ -144,9 +160,9 @@ def _test_time_panel(curve: Curve, contenders: Sequence[str]) -> alt.LayerChart:
         label = mark.mark_text(
             dy=6 + 14 * (number % 3), baseline="top", font=FONT
         )  # neighbours do not cover each other
-        spans.append(mark.mark_rect(color="#555555", opacity=0.1).encode(x("low"), alt.X2("high:Q")))
+        spans.append(mark.mark_rect(color=MARK_COLOUR, opacity=0.1).encode(x("low"), alt.X2("high:Q")))
         spans.append(
-            mark.mark_rule(strokeDash=[4, 3], color="#555555").encode(
+            mark.mark_rule(strokeDash=[4, 3], color=MARK_COLOUR).encode(
                 x("batch"), y=alt.value(below), y2=alt.value(PANEL_HEIGHT)
             )
         )

@@ -23,14 +23,18 @@
   const PANEL = 310; // pixels of one panel of a grid, with its axis
   const mounted = new Set();
 
-  // The figures' colours on a dark page: as light there as they are dark on white.
+  // The figures' colours on a dark page, as light there as they are dark on white; the last is the page's own.
   const ON_DARK = {
-    "#0072b2": "#4ba3e3",
-    "#d55e00": "#f08a4b",
-    "#009e73": "#2fc295",
+    "#0072b2": "#57a1d2",
+    "#d55e00": "#e8873e",
+    "#009e73": "#45dcb0",
+    "#a8447f": "#e83e8c",
+    "#5c3a00": "#f2cf4a",
+    "#8a6cfd": "#9557f8",
+    "#000000": "#ffffff",
     "#7f7f7f": "#9aa0a8",
-    "#000000": "#e4e7eb",
     "#555555": "#a3abb5",
+    "#ffffff": "#14171c",
   };
   const shade = (colour) => (isDark() ? ON_DARK[colour] : undefined) ?? colour;
 
