@@ -184,7 +184,7 @@ def test_a_group_that_goes_on_is_still_said(read: Read) -> None:
 
 def test_a_long_table_has_its_first_rows_in_the_page_and_all_in_its_data(read: Read) -> None:
     (table,) = [data for data in read.data if "rows" in data]
-    shown = [text for text in read.texts("td") if text.startswith("trial ")]
+    shown = [text for text in read.texts("th") if text.startswith("trial ")]
     assert shown == [f"trial {number}" for number in range(FIRST_ROWS)]
     assert [row[1] for row in table["rows"]] == [f"trial {number}" for number in range(120)]
     assert {row[0] for row in table["rows"]} == {"search", "train"}, "a row says all its own, however it is sorted"

@@ -20,6 +20,7 @@
   // ---- Figures ------------------------------------------------------------------------------------------------
 
   const ZOOM_STEP = 0.5;
+  const PAN_STEP = 0.1;
   const PANEL = 310; // pixels of one panel of a grid, with its axis
   const mounted = new Set();
 
@@ -64,7 +65,7 @@
   function enhance(figure) {
     const chart = dataOf(figure);
     const scales = Object.keys(chart.specs);
-    const box = figure.querySelector(".chart");
+    const [frame, box] = [figure.querySelector(".frame"), figure.querySelector(".chart")];
     const hidden = new Set();
     let scale = scales[0];
     let drawn = null;
@@ -75,7 +76,7 @@
         line.setAttribute("stroke", shade((line.dataset.colour ??= line.getAttribute("stroke"))));
       }
       box.style.minHeight = `${(drawn ? box : figure.querySelector(".picture")).offsetHeight}px`; // no jump meanwhile
-      box.hidden = false;
+      frame.hidden = false;
       figure.classList.add("live");
       // Into an element of its own: vega takes away the name of the one that it draws in.
       const made = await vegaEmbed(box.firstElementChild, dressed(figure, chart, scale, hidden), {
@@ -105,25 +106,44 @@
       event.currentTarget.setAttribute("aria-pressed", String(scale === "log"));
       redraw();
     });
-    const zoomBy = (factor) => async () => {
-      await drawing;
-      for (const { signal, scale: name } of chart.zooms) {
-        drawn.view.signal(signal, zoomed(drawn.view.scale(name), factor));
-      }
-      await drawn.view.runAsync();
+    /** Show `factor` of what each set of axes shows, its middle moved by shares of what it shows. */
+    const move = (factor, shares = {}) => {
+      drawing = drawing.then(async () => {
+        for (const { signal, scale: name } of chart.zooms) {
+          drawn.view.signal(signal, moved(drawn.view.scale(name), factor, shares[name.at(-1)] ?? 0));
+        }
+        await drawn.view.runAsync();
+      });
     };
-    figure.querySelector(".zoom-in")?.addEventListener("click", zoomBy(ZOOM_STEP));
-    figure.querySelector(".zoom-out")?.addEventListener("click", zoomBy(1 / ZOOM_STEP));
+    const keys = {
+      ArrowLeft: () => move(1, { x: -PAN_STEP }),
+      ArrowRight: () => move(1, { x: PAN_STEP }),
+      ArrowDown: () => move(1, { y: -PAN_STEP }),
+      ArrowUp: () => move(1, { y: PAN_STEP }),
+      "+": () => move(ZOOM_STEP),
+      "=": () => move(ZOOM_STEP), // the same key, without shift
+      "-": () => move(1 / ZOOM_STEP),
+      "0": redraw,
+    };
+    figure.querySelector(".zoom-in")?.addEventListener("click", keys["+"]);
+    figure.querySelector(".zoom-out")?.addEventListener("click", keys["-"]);
     figure.querySelector(".reset")?.addEventListener("click", redraw);
+    if (chart.zooms.length) {
+      frame.addEventListener("keydown", (event) => {
+        if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return;
+        event.preventDefault(); // of the page, which arrow keys would scroll
+        keys[event.key]();
+      });
+    }
     mounted.add(redraw);
     return redraw();
   }
 
-  /** A scale's ends when it shows `factor` of what it shows, about its middle. */
-  function zoomed(scale, factor) {
+  /** A scale's ends when it shows `factor` of what it shows, and that moved by a share of it towards its end. */
+  function moved(scale, factor, share) {
     const [start, end] = scale.range();
-    const middle = (start + end) / 2;
-    return [start, end].map((at) => scale.invert(middle + (at - middle) * factor));
+    const middle = (start + end) / 2 + (end - start) * share;
+    return [-0.5, 0.5].map((at) => scale.invert(middle + (end - start) * factor * at));
   }
 
   // What is under the pointer, in an element that scripts alone write text into.
@@ -173,7 +193,7 @@
 
   /** Sorting, filtering and paging of one table. */
   function explore(part) {
-    const { rows, ranks, page, long: [longCell, longWord] } = dataOf(part);
+    const { rows, ranks, header, page, long: [longCell, longWord] } = dataOf(part);
     const [head, body] = [part.querySelector("thead"), part.querySelector("tbody")];
     const [search, shown] = [part.querySelector(".search"), part.querySelector(".shown")];
     const choices = all("select", part);
@@ -200,7 +220,7 @@
     }
 
     function cell(text, number) {
-      const made = element("td", text);
+      const made = number === header ? element("th", text, { scope: "row" }) : element("td", text);
       const isBroken = text.split(/\s+/).some((word) => word.length > longWord);
       made.className = ranks[number] ? "number" : isBroken ? "broken" : text.length > longCell ? "long" : "";
       return made;
