@@ -36,7 +36,7 @@ def several_figure(runs: Sequence[NamedRun]) -> Figure | None:
     panels, data, told = [], [], []
     if accuracies:
         axis = "test accuracy (%)"
-        panels.append(_by_network(accuracies, names, axis, {"zero": False}))
+        panels.append(_by_network(accuracies, names, axis, _percent_scale(accuracies)))
         data.append(runs_table(axis, ".2f", accuracies))
         told.append(_told(axis, accuracies))
     if seconds:
@@ -120,21 +120,37 @@ def _time_scale(rows: Rows) -> dict[str, Any]:
     """From zero; logarithmic where that would show of the faster machines nothing."""
     values = [row["value"] for row in rows]
     is_wide = max(values) > LOGARITHMIC_FROM * min(values)
-    return _log_scale(rows) if is_wide else {"zero": True}
+    return _log_scale(rows) if is_wide else {"domain": [0, _ends(rows)[1]], "nice": True}
+
+
+def _ends(rows: Rows) -> tuple[float, float]:
+    """Of all that a panel draws: its axis stays as it is when the reader hides a run, or all of them."""
+    drawn = [row[each] for row in rows for each in ("value", "low", "high") if row[each] is not None]
+    return min(drawn), max(drawn)
+
+
+def _percent_scale(rows: Rows) -> dict[str, Any]:
+    low, high = _ends(rows)
+    margin = 0.05 * (high - low) or 1.0
+    return {"domain": [max(0, low - margin), min(100, high + margin)], "nice": True}
 
 
 def _log_scale(rows: Rows) -> dict[str, Any]:
     """Down to the least value or end of an interval, unless that lies too far below the values."""
-    values = [row["value"] for row in rows]
-    lows, highs = ([row[end] for row in rows if row[end] is not None] for end in ("low", "high"))
-    bottom = max(min(values + lows), min(values) / LOG_BELOW)
-    return {"type": "log", "domain": [bottom / _LOG_MARGIN, max(values + highs) * _LOG_MARGIN], "nice": False}
+    bottom, top = _ends(rows)
+    bottom = max(bottom, min(row["value"] for row in rows) / LOG_BELOW)
+    return {"type": "log", "domain": [bottom / _LOG_MARGIN, top * _LOG_MARGIN], "nice": False}
 
 
 def _by_network(rows: Rows, names: Sequence[str], axis: str, scale: Mapping[str, Any]) -> alt.LayerChart:
     """Networks beside each other, and in each the runs."""
     networks = list(dict.fromkeys(row["network"] for row in rows))
-    x = alt.X("network:N").title(None).sort(networks).axis(labelAngle=0 if len(networks) < 3 else -30, labelLimit=150)
+    x = (
+        alt.X("network:N")
+        .title(None)
+        .scale(domain=networks)
+        .axis(labelAngle=0 if len(networks) < 3 else -30, labelLimit=150)
+    )
     offset = alt.XOffset("run:N").scale(domain=list(names))
     return _panel(rows, axis, scale, names, x, offset)
 

@@ -55,7 +55,8 @@ def epoch_figure(records: Records) -> Figure | None:
     ]
     totals = [{"network": split.contender, "seconds": split.total, "text": f"{split.total:.3g} s"} for split in splits]
     y = alt.Y("network:N").sort([split.contender for split in splits]).title(None).axis(labelLimit=200)
-    x = alt.X("seconds:Q").title("seconds of an epoch").stack("zero")
+    ends = alt.Scale(domain=[0, 1.15 * max(split.total for split in splits)])  # with room for a label
+    x = alt.X("seconds:Q", scale=ends).title("seconds of an epoch").stack("zero")
     colour = (
         alt.Color("part:N")
         .scale(domain=list(PARTS), range=list(PART_COLOURS))
@@ -66,7 +67,7 @@ def epoch_figure(records: Records) -> Figure | None:
     labels: alt.Chart = (
         alt.Chart({"values": totals})
         .mark_text(align="left", dx=4, font=FONT)
-        .encode(alt.X("seconds:Q").scale(domainMax=1.15 * max(split.total for split in splits)), y, alt.Text("text:N"))
+        .encode(alt.X("seconds:Q", scale=ends), y, alt.Text("text:N"))
     )
     height = min(HEIGHT, 60 * len(splits))
     return Figure(
@@ -144,7 +145,9 @@ def _test_time_panel(curve: Curve, contenders: Sequence[str]) -> alt.LayerChart:
         scaled = alt.X(f"{column}:Q").scale(type="log", domain=[0.8 * sizes[0], 1.25 * sizes[-1]], nice=False)
         return scaled.title("batch size").axis(values=sizes, format=",d", labelOverlap=True)
 
-    y = alt.Y("seconds:Q").title("seconds of a pass").scale(type="log", nice=True).axis(format="~g", tickCount=5)
+    seconds = [row["seconds"] for row in rows]
+    y = alt.Y("seconds:Q").title("seconds of a pass").axis(format="~g", tickCount=5)
+    y = y.scale(type="log", domain=[min(seconds), max(seconds)], nice=True)
     base = alt.Chart({"values": rows})
     line: alt.Chart = base.mark_line(strokeWidth=1.5, point={"size": 30, "filled": True}).encode(
         x("batch"), y, network_colour(contenders)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from contrasts import AA_GRAPHICS, AA_TEXT, contrast, linear
 from numpy.typing import NDArray
 from pages import example
 
@@ -18,9 +19,6 @@ from dwray.report.figures import MEASURED_COLOUR, NOTEBOOK_COLOUR, UNFINISHED_CO
 from dwray.report.panels import COLOURS, PAGE_COLOUR
 from dwray.report.roofline_figure import ROOF_COLOUR
 from dwray.report.timing_figures import MARK_COLOUR, PART_COLOURS
-
-AA_TEXT, AA_GRAPHICS = 4.5, 3.0
-"""Least contrast of text, and of what tells a control or a line from the page: WCAG 2.2, 1.4.3 and 1.4.11."""
 
 DRAWN = (*COLOURS, *PART_COLOURS, MEASURED_COLOUR, NOTEBOOK_COLOUR, UNFINISHED_COLOUR, ROOF_COLOUR, MARK_COLOUR)
 
@@ -34,18 +32,6 @@ SEEN = {
 
 TOLD_APART = 0.08
 """Least distance in Oklab: Okabe and Ito's own eight have 0.076."""
-
-
-def linear(colour: str) -> NDArray[np.float64]:
-    """Linear RGB of ``#rrggbb``, from 0 to 1."""
-    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-    return np.array([part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts])
-
-
-def contrast(one: str, other: str) -> float:
-    """As WCAG defines it, from 1 to 21."""
-    low, high = sorted(float(linear(colour) @ (0.2126, 0.7152, 0.0722)) for colour in (one, other))
-    return (high + 0.05) / (low + 0.05)
 
 
 def oklab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -312,19 +312,40 @@
   prefersDark.addEventListener("change", recolour);
   recolour();
 
+  // The link to what is being read: to the last section that begins above a line. The line is a quarter down the
+  // window, and at the end of the page its lower edge: what stands there cannot be scrolled further up.
   const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
-  const reading = new IntersectionObserver(
-    (entries) => {
-      for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting) continue;
-        links.forEach((link) => link.removeAttribute("aria-current"));
-        const link = links.get(target.dataset.partOf ?? target.id);
-        link.setAttribute("aria-current", "true");
-        const list = link.closest("ul");
-        list.scrollLeft = link.offsetLeft - list.clientWidth / 2;
-      }
-    },
-    { rootMargin: "-20% 0px -75% 0px" },
-  );
-  all("main > section").forEach((section) => reading.observe(section));
+  const sections = all("main > section");
+  let chosen = null; // by its link, until the reader goes on
+
+  function current() {
+    if (chosen) return chosen;
+    const most = document.documentElement.scrollHeight - innerHeight;
+    const tail = Math.min(most, 0.75 * innerHeight);
+    const near = tail > 0 ? Math.max(0, 1 - (most - scrollY) / tail) : 0;
+    const line = innerHeight * (0.25 + 0.75 * near);
+    const found = sections.findLast((section) => section.getBoundingClientRect().top <= line) ?? sections[0];
+    return found.dataset.partOf ?? found.id;
+  }
+
+  function mark() {
+    const link = links.get(current());
+    if (link.hasAttribute("aria-current")) return;
+    links.forEach((each) => each.removeAttribute("aria-current"));
+    link.setAttribute("aria-current", "true");
+    const list = link.closest("ul");
+    list.scrollLeft = link.offsetLeft - list.clientWidth / 2;
+  }
+
+  for (const kind of ["wheel", "pointerdown", "keydown"]) {
+    addEventListener(kind, () => (chosen = null), { passive: true });
+  }
+  links.forEach((link, name) => {
+    link.addEventListener("click", () => {
+      chosen = name;
+      mark();
+    });
+  });
+  addEventListener("scroll", mark, { passive: true });
+  new ResizeObserver(mark).observe(document.querySelector("main"));
 })();
