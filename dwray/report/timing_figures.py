@@ -24,8 +24,8 @@ from dwray.results.records import Records
 PARTS = ("data", "step", "validation")
 """Of an epoch, in the order in which they are stacked."""
 
-PART_COLOURS = (COLOURS[5], COLOURS[4], COLOURS[2])
-"""Violet, brown, green: the dark one between two lighter ones, and none of the first two networks'."""
+PART_COLOURS = (COLOURS[4], COLOURS[5], COLOURS[2])
+"""Brown, violet, green: none of the first two networks'."""
 
 MARK_COLOUR = "#555555"
 """Of where two networks change their order."""
@@ -33,6 +33,9 @@ MARK_COLOUR = "#555555"
 NO_CROSSING = "The order of the networks is the same at every batch size that was timed."
 
 MARKED = "Grey: where the order of the networks changes, with a question mark if it is not sure; dashed: about there."
+
+MARGIN = 1.2
+"""Between the ends of an axis of seconds and the lines."""
 
 MOST_PANELS = 12
 """So many kinds of timed passes are drawn: a figure of more is no figure."""
@@ -147,15 +150,18 @@ def _test_time_panel(curve: Curve, contenders: Sequence[str]) -> alt.LayerChart:
 
     seconds = [row["seconds"] for row in rows]
     y = alt.Y("seconds:Q").title("seconds of a pass").axis(format="~g", tickCount=5)
-    y = y.scale(type="log", domain=[min(seconds), max(seconds)], nice=True)
+    found = crossings(curve)
+    below = 20 + 14 * min(len(found) - 1, 2)
+    low, high = min(seconds) / MARGIN, max(seconds) * MARGIN
+    if found:  # room for what is said of them
+        high = low * (high / low) ** (1 / (1 - below / PANEL_HEIGHT))
+    y = y.scale(type="log", domain=[low, high], nice=False)
     base = alt.Chart({"values": rows})
     line: alt.Chart = base.mark_line(strokeWidth=1.5, point={"size": 30, "filled": True}).encode(
         x("batch"), y, network_colour(contenders)
     )
     spans: list[alt.Chart] = []
     labels: list[alt.Chart] = []
-    found = crossings(curve)
-    below = 20 + 14 * min(len(found) - 1, 2)
     for number, crossing in enumerate(found):
         text = f"{crossing.where}{'' if crossing.sure else '?'}"
         row = {"low": crossing.low, "batch": crossing.batch_size, "high": crossing.high, "text": text}
