@@ -399,6 +399,13 @@ def test_on_paper_tables_fit_and_no_word_is_broken(open_file: Callable[..., Open
     assert opened.page.evaluate(TORN) == []
 
 
+def test_words_go_to_the_next_line_before_a_table_scrolls(open_file: Callable[..., Opened], compared: Path) -> None:
+    opened = open_file(compared)
+    assert "DepthwiseConvNet" in opened.page.locator("#claims").inner_text()
+    assert opened.page.evaluate(TOO_WIDE) == 0
+    assert opened.page.evaluate(TORN) == []
+
+
 def test_a_table_that_is_wider_than_the_page_shows_that_it_scrolls(
     open_file: Callable[..., Opened], compared: Path
 ) -> None:
