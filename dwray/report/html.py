@@ -44,7 +44,7 @@ class Cell:
 
     text: str
     look: str
-    """Its class: ``number``, ``long``, ``broken`` (a long one with a long word) or none."""
+    """Its class: ``number``, ``words``, ``long``, ``broken`` (a long one with a long word) or none."""
     is_repeated: bool = False
     """It says what the cell above says: it is there for those who hear the table, and not to be seen."""
 
@@ -169,7 +169,7 @@ def _look(column: Column, text: str) -> str:
         return "number"
     if any(len(word) > LONG_WORD for word in text.split()):
         return "broken"
-    return "long" if len(text) > LONG_CELL else ""
+    return "long" if len(text) > LONG_CELL else "words" if " " in text.strip() else ""
 
 
 def _ungrouped(table: Table) -> Table:

@@ -14,6 +14,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a8447f", "#5c3a00", "#8a6cfd", "#0
 Each has a contrast of at least 3 with white, and in page.js a counterpart that has it with a dark page.
 """
 
+MARK_COLOUR = "#555555"
+"""Of what is no network's: where two change their order, the dashes of a legend."""
+
 PAGE_COLOUR = "#ffffff"
 """Of what lies between bars that touch; in a dark page, the page's."""
 
@@ -35,7 +38,8 @@ def network_colour(contenders: Sequence[str]) -> alt.Color:
 
 def configured(chart: Any) -> Any:
     """A chart in the report's looks: white behind it, as readable in a dark page and in print."""
-    return chart.configure(font=FONT, background="white", aria=False, padding=8)
+    legend = alt.LegendConfig(symbolStrokeColor=MARK_COLOUR, symbolFillColor=MARK_COLOUR)  # Vega heeds both or neither
+    return chart.configure(font=FONT, background="white", aria=False, padding=8, legend=legend)
 
 
 def grid(panels: Sequence[alt.LayerChart]) -> Any:

@@ -169,7 +169,13 @@ def _by_batch_size(rows: Rows, names: Sequence[str], axis: str) -> alt.LayerChar
     dash = (
         alt.StrokeDash("network:N")
         .scale(domain=networks, range=[dashes[number % len(dashes)] for number in range(len(networks))])
-        .legend(title=None, orient="top", direction="vertical", symbolType="stroke", labelLimit=0)
+        .legend(
+            title=None,
+            orient="top",
+            direction="vertical",
+            symbolType="stroke",
+            labelLimit=0,
+        )
     )
     return _panel(rows, axis, _log_scale(rows), names, x, dash)
 

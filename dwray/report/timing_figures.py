@@ -8,6 +8,7 @@ from dwray.report.figure_data import epoch_table, pass_table
 from dwray.report.figures import FONT, HEIGHT, WIDTH, Figure
 from dwray.report.panels import (
     COLOURS,
+    MARK_COLOUR,
     PAGE_COLOUR,
     PANEL_HEIGHT,
     PANEL_WIDTH,
@@ -26,9 +27,6 @@ PARTS = ("data", "step", "validation")
 
 PART_COLOURS = (COLOURS[4], COLOURS[5], COLOURS[2])
 """Brown, violet, green: none of the first two networks'."""
-
-MARK_COLOUR = "#555555"
-"""Of where two networks change their order."""
 
 NO_CROSSING = "The order of the networks is the same at every batch size that was timed."
 

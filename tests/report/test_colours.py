@@ -16,9 +16,9 @@ from pages import example
 
 from dwray.report.documents import figures_of
 from dwray.report.figures import MEASURED_COLOUR, NOTEBOOK_COLOUR, UNFINISHED_COLOUR
-from dwray.report.panels import COLOURS, PAGE_COLOUR
+from dwray.report.panels import COLOURS, MARK_COLOUR, PAGE_COLOUR
 from dwray.report.roofline_figure import ROOF_COLOUR
-from dwray.report.timing_figures import MARK_COLOUR, PART_COLOURS
+from dwray.report.timing_figures import PART_COLOURS
 
 DRAWN = (*COLOURS, *PART_COLOURS, MEASURED_COLOUR, NOTEBOOK_COLOUR, UNFINISHED_COLOUR, ROOF_COLOUR, MARK_COLOUR)
 

@@ -231,6 +231,13 @@ def test_a_page_of_five_thousand_trials_is_small(tmp_path: Path) -> None:
 
 
 def test_only_a_cell_with_a_word_too_long_for_a_column_is_broken_within_words() -> None:
-    texts = ["train", "the seconds of all epochs of a training", f"ValueError: /data/{'x' * LONG_WORD}/7"]
+    texts = [
+        "train",
+        "2026-11-29",
+        "does not hold",
+        "  data",
+        "the seconds of all epochs of a training",
+        f"ValueError: /data/{'x' * LONG_WORD}/7",
+    ]
     table = Table("t", "T", (Column("a", "a", pa.string()),), tuple({"a": text} for text in texts))
-    assert [cell.look for (cell,) in cells(table)] == ["", "long", "broken"]
+    assert [cell.look for (cell,) in cells(table)] == ["", "", "words", "", "long", "broken"]

@@ -1,6 +1,7 @@
 """Several runs in one figure."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -98,7 +99,11 @@ def test_the_reader_can_hide_a_run_and_point_at_one() -> None:
 
 def test_it_is_drawn_and_said() -> None:
     found = figure(run("old"), run("new", device="some GPU"))
-    assert svg(found).startswith('<svg role="img"')
+    drawn = svg(found)
+    assert drawn.startswith('<svg role="img"')
+    symbols = re.findall(r'role-legend-symbol"[^>]*><path[^>]*>', drawn)
+    assert len(symbols) == 4
+    assert all('stroke="#' in symbol for symbol in symbols), "of a run by its colour, of a network by its dashes"
     assert found.alt_text.startswith("3 panels, a colour for each of 2 runs. ")
     assert "Test accuracy (%): from 81 (B in old) to 90.5 (A in old)." in found.alt_text
     assert "network alone: from 0.3 (B in old at batch size 256) to 2.1 (B in old at batch size 4)." in found.alt_text

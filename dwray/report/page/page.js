@@ -222,7 +222,8 @@
     function cell(text, number) {
       const made = number === header ? element("th", text, { scope: "row" }) : element("td", text);
       const isBroken = text.split(/\s+/).some((word) => word.length > longWord);
-      made.className = ranks[number] ? "number" : isBroken ? "broken" : text.length > longCell ? "long" : "";
+      const look = text.length > longCell ? "long" : text.trim().includes(" ") ? "words" : "";
+      made.className = ranks[number] ? "number" : isBroken ? "broken" : look;
       return made;
     }
 
