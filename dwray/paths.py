@@ -16,9 +16,13 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 def sweep_folders() -> list[Path]:
     """Where a sweep is looked for by name: ./sweeps, an installed wheel's, a source tree's; those that exist."""
+    return [folder for folder in (Path("sweeps"), *shipped_sweeps()) if folder.is_dir()]
+
+
+def shipped_sweeps() -> list[Path]:
+    """Where the sweeps that come with dwray may be: an installed wheel's, a source tree's."""
     package = Path(dwray.__file__).resolve().parent
-    folders = [Path("sweeps"), package / "sweeps", package.parent / "sweeps"]
-    return [folder for folder in folders if folder.is_dir()]
+    return [package / "sweeps", package.parent / "sweeps"]
 
 
 def comparison(runs_dir: Path, suffix: str) -> Path:

@@ -1,5 +1,6 @@
 """What a figure draws, as tables: for those who do not see it, and for those who want its numbers."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ _DIGITS = ".4g"
 def course_tables(
     quantity: Quantity, name: str, measured: Mapping[int, Estimate], others: Mapping[str, Mapping[int, float]]
 ) -> list[Table]:
-    """A quantity by epoch: the measured mean with the ends of its band, and each other line.
+    """A quantity by epoch: the measured mean with the ends of its band, cut where it cannot lie, and each other line.
 
     Args:
         quantity: What was measured.
@@ -26,12 +27,11 @@ def course_tables(
         measured: By epoch; empty: there is no such line.
         others: The other lines by their names.
     """
-    lines: dict[str, list[Row]] = {
-        name: [
-            {"epoch": epoch, "value": each.value, "low": each.low, "high": each.high}
-            for epoch, each in measured.items()
-        ]
-    }
+    most = math.inf if quantity.highest is None else quantity.highest
+    lines: dict[str, list[Row]] = {name: []}
+    for epoch, each in measured.items():
+        low, high = each.within(0, most)
+        lines[name].append({"epoch": epoch, "value": each.value, "low": low, "high": high})
     for other, course in others.items():
         lines[other] = [{"epoch": epoch, "value": value} for epoch, value in course.items()]
     form = ".2f" if quantity.unit == "%" else _DIGITS

@@ -65,6 +65,8 @@ class Figure:
     def drawn(self) -> str:
         """It as SVG: drawn once, for the file and for the page."""
         image = str(vl_convert.vegalite_to_svg(self.chart.to_dict()))
+        # Vega calls its marks parts of a graphic and gives them no name: an image that has a text has no parts.
+        image = re.sub(r' role="graphics-\w+" aria-roledescription="[^"]*"( aria-label="[^"]*")?', "", image)
         # Vega numbers them on from one drawing to the next; the same figure is to be the same file.
         numbers = {name: number for number, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]*)"', image)))}
         own = re.sub(r'(\bid="|url\(#)([^")]*)', lambda found: f"{found[1]}{self.name}-{numbers[found[2]]}", image)
@@ -254,7 +256,10 @@ def _alt_text(subject: str, quantity: Quantity, curves: _Curves) -> str:
 def _chart(quantity: Quantity, curves: _Curves) -> alt.LayerChart:
     legend = curves.legend
     top = quantity.highest or 1.05 * curves.highest or 1.0
-    x = alt.X("epoch:Q").title("epoch").axis(tickMinStep=1, format="d").scale(nice=False)
+    # An axis that is told its ends keeps them when the reader hides what lies on it.
+    drawn = [epoch for line in (curves.measured, *curves.others.values()) for epoch in line]
+    x = alt.X("epoch:Q").title("epoch").axis(tickMinStep=1, format="d")
+    x = x.scale(domain=[min(drawn), max(drawn)], nice=False)
     color = (
         alt.Color("line:N")
         .scale(domain=list(legend), range=[colour for colour, _ in legend.values()])

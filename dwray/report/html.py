@@ -28,6 +28,9 @@ FIRST_ROWS = 50
 MOST_CHOICES = 8
 """A text column with no more different values than this can be filtered by them."""
 
+TRIAL = "trial"
+"""The column that names a row, wherever it stands; in a table without it, the first does."""
+
 LONG_CELL = 26
 """Characters: a longer cell may be broken into lines."""
 
@@ -41,7 +44,7 @@ class Cell:
 
     text: str
     look: str
-    """Its class: ``number``, ``long``, ``broken`` (a long one with a long word) or none."""
+    """Its class: ``number``, ``words``, ``long``, ``broken`` (a long one with a long word) or none."""
     is_repeated: bool = False
     """It says what the cell above says: it is there for those who hear the table, and not to be seen."""
 
@@ -63,10 +66,18 @@ class Sortable:
     ranks: Sequence[Sequence[int | None] | None]
     """For each column of numbers, each row's rank, None where it has no number; None for a column of text."""
     choices: Sequence[Choice]
+    header: int
+    """The column that names a row to those who hear the table."""
 
     def data(self) -> dict[str, Any]:
         """As JSON may hold it."""
-        return {"rows": self.rows, "ranks": self.ranks, "page": FIRST_ROWS, "long": [LONG_CELL, LONG_WORD]}
+        return {
+            "rows": self.rows,
+            "ranks": self.ranks,
+            "header": self.header,
+            "page": FIRST_ROWS,
+            "long": [LONG_CELL, LONG_WORD],
+        }
 
 
 @dataclass(frozen=True)
@@ -158,7 +169,7 @@ def _look(column: Column, text: str) -> str:
         return "number"
     if any(len(word) > LONG_WORD for word in text.split()):
         return "broken"
-    return "long" if len(text) > LONG_CELL else ""
+    return "long" if len(text) > LONG_CELL else "words" if " " in text.strip() else ""
 
 
 def _ungrouped(table: Table) -> Table:
@@ -179,6 +190,7 @@ def sortable(table: Table) -> Sortable:
             for number, (column, texts) in enumerate(zip(table.shown, by_column, strict=False))
             if not column.is_number and 1 < len(different := set(texts)) <= MOST_CHOICES
         ],
+        header=next((number for number, column in enumerate(table.shown) if column.name == TRIAL), 0),
     )
 
 

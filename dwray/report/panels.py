@@ -8,8 +8,17 @@ import altair as alt
 from dwray.report.figures import FONT
 from dwray.results.records import Records
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which the colour-blind tell apart; without their yellow, which white paper swallows."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a8447f", "#5c3a00", "#8a6cfd", "#000000")
+"""Okabe and Ito's, which the colour-blind tell apart; what is too light on white paper is dark here, or another hue.
+
+Each has a contrast of at least 3 with white, and in page.js a counterpart that has it with a dark page.
+"""
+
+MARK_COLOUR = "#555555"
+"""Of what is no network's: where two change their order, the dashes of a legend."""
+
+PAGE_COLOUR = "#ffffff"
+"""Of what lies between bars that touch; in a dark page, the page's."""
 
 PANEL_WIDTH, PANEL_HEIGHT = 230, 190
 """Of a panel's axes, in pixels."""
@@ -29,7 +38,8 @@ def network_colour(contenders: Sequence[str]) -> alt.Color:
 
 def configured(chart: Any) -> Any:
     """A chart in the report's looks: white behind it, as readable in a dark page and in print."""
-    return chart.configure(font=FONT, background="white", aria=False, padding=8)
+    legend = alt.LegendConfig(symbolStrokeColor=MARK_COLOUR, symbolFillColor=MARK_COLOUR)  # Vega heeds both or neither
+    return chart.configure(font=FONT, background="white", aria=False, padding=8, legend=legend)
 
 
 def grid(panels: Sequence[alt.LayerChart]) -> Any:

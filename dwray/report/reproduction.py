@@ -1,13 +1,15 @@
-"""How to run a run again: commands to paste, the files that they take, and what it ran on."""
+"""How to run a run again: one command, the very environment for it, the sweep file, and what it ran on."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import dwray
 from dwray.errors import parse_json
 from dwray.paths import RunPaths
 from dwray.report.document import Listing, Section
+from dwray.report.one_command import one_command
 from dwray.results.records import Records
 
 _PACKAGES = ("torch", "torchvision", "ray", "numpy", "pyarrow", "scikit-learn")
@@ -24,16 +26,25 @@ def reproduction(paths: RunPaths, records: Records) -> Section:
     found = _mapping(environment)
     commit, is_changed = _commit(found)
     version = records.identity.get("dwray_version", "?")
+    by_name = one_command(paths.sweep) if version == dwray.__version__ else None
+    source = (
+        "by a sweep that comes with it, which these settings make the run's"
+        if by_name
+        else f"by the run's sweep file, which stands below: save it as {paths.sweep.name} first"
+    )
     said = [
-        f"These commands repeat the run, from the sweep file below ({paths.sweep.name}, every default spelled out), "
-        f"with dwray {version}{f' at commit {commit}' if commit else ''}. The same seed gives the same bits only on "
-        "the same processor, with as many threads and the same versions."
+        f"One command repeats the run where dwray {version} is installed, {source}.",
+        "The same seed gives the same bits only on the same processor, with as many threads and the same versions: "
+        f"below it stands how to have those of the run{f', at commit {commit}' if commit else ''}.",
     ]
     if sweep is None:
         said.append(f"The sweep file is missing: {paths.sweep.name} does not lie beside the records.")
     if is_changed:
         said.append("The source tree had changes that were not committed: the commit alone is not what ran.")
-    listings = [Listing("The commands", commands(found, version, paths.sweep.name))]
+    listings = [
+        Listing("The command", by_name or f"dwray sweep {paths.sweep.name}"),
+        Listing("With the very versions of the run", commands(found, version, paths.sweep.name)),
+    ]
     if sweep is not None:
         listings.append(Listing(f"The sweep file, {paths.sweep.name}", sweep, file=paths.sweep.name))
     if environment:

@@ -1,5 +1,6 @@
 """Several runs in one figure: accuracy, and the times of epochs and of passes, of each network in each run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,29 +19,40 @@ Rows = list[dict[str, Any]]
 LOGARITHMIC_FROM = 10
 """Times of machines that are this many times as fast as others are drawn on a logarithmic scale."""
 
+LOG_BELOW = 10
+"""A logarithmic axis ends no further below the least value than this: an interval may reach to nothing."""
+
+_LOG_MARGIN = 1.25
+"""Between a logarithmic axis' ends and what is drawn."""
+
 
 def several_figure(runs: Sequence[NamedRun]) -> Figure | None:
     """Means with their 95% intervals, run beside run; None where nothing was measured."""
-    accuracies = [row for run in runs for row in _rows(run, test_accuracies(run.records))]
+    accuracies = [row for run in runs for row in _rows(run, test_accuracies(run.records), most=100)]
     seconds = [row for run in runs for row in _rows(run, epoch_seconds(run.records))]
     kind = shared_kind(runs)
     timed = [row for run in runs for row in _passes(run, kind)] if kind else []
     names = [run.name for run in runs]
-    panels, data = [], []
+    panels, data, told = [], [], []
     if accuracies:
-        panels.append(_by_network(accuracies, names, "test accuracy (%)", {"zero": False}))
-        data.append(runs_table("test accuracy (%)", ".2f", accuracies))
+        axis = "test accuracy (%)"
+        panels.append(_by_network(accuracies, names, axis, _percent_scale(accuracies)))
+        data.append(runs_table(axis, ".2f", accuracies))
+        told.append(_told(axis, accuracies))
     if seconds:
         axis = "seconds of an epoch's training pass"
         panels.append(_by_network(seconds, names, axis, _time_scale(seconds)))
         data.append(runs_table(axis, ".4g", seconds))
+        told.append(_told(axis, seconds))
     if kind and timed:
         axis = f"seconds of a {words(kind)}"
         panels.append(_by_batch_size(timed, names, axis))
         data.append(runs_table(axis, ".4g", timed))
+        told.append(_told(axis, timed))
     if not panels:
         return None
-    said = ["Mean and 95% interval over the seeds (accuracy, epoch) or the timed passes."]
+    over = "over the seeds (accuracy, epoch) or the timed passes"
+    said = [f"Mean and 95% interval {over}, cut at 0, at 100% and at an axis' end."]
     if kind is None and any(run.records.timings for run in runs):
         said.append("No kind of timed pass is in every run: see the tables.")
     return Figure(
@@ -48,8 +60,8 @@ def several_figure(runs: Sequence[NamedRun]) -> Figure | None:
         number=None,
         title="The runs together",
         caption=" ".join([*said, *notes_on_several(runs)]),
-        alt_text=f"{len(panels)} panels, a colour for each run. "
-        + " ".join(map(_said_of, [*accuracies, *seconds, *timed])),
+        alt_text=f"{len(panels)} panel{'s' if len(panels) > 1 else ''}, a colour for each of {len(runs)} runs. "
+        + " ".join(told),
         chart=grid(panels),
         data=data,
     )
@@ -62,12 +74,13 @@ def shared_kind(runs: Sequence[NamedRun]) -> Kind | None:
     return min(shared, key=lambda kind: (kind[0] != "test", kind[1], kind[0]), default=None)
 
 
-def _rows(run: NamedRun, measured: Mapping[str, Mapping[int, float]]) -> Rows:
-    return [_row(run, name, mean_interval(by_seed.values())) for name, by_seed in measured.items()]
+def _rows(run: NamedRun, measured: Mapping[str, Mapping[int, float]], most: float = math.inf) -> Rows:
+    return [_row(run, name, mean_interval(by_seed.values()), most) for name, by_seed in measured.items()]
 
 
-def _row(run: NamedRun, network: str, found: Estimate) -> dict[str, Any]:
-    return {"run": run.name, "network": network, "value": found.value, "low": found.low, "high": found.high}
+def _row(run: NamedRun, network: str, found: Estimate, most: float = math.inf) -> dict[str, Any]:
+    low, high = found.within(0, most)
+    return {"run": run.name, "network": network, "value": found.value, "low": low, "high": high}
 
 
 def _passes(run: NamedRun, kind: Kind) -> Rows:
@@ -81,10 +94,16 @@ def _passes(run: NamedRun, kind: Kind) -> Rows:
     ]
 
 
-def _said_of(row: Mapping[str, Any]) -> str:
+def _told(axis: str, rows: Rows) -> str:
+    """A panel in a sentence: its least and its greatest value."""
+    ends = (min(rows, key=lambda row: row["value"]), max(rows, key=lambda row: row["value"]))
+    low, high = (f"{row['value']:.4g} ({_whose(row)})" for row in ends)
+    return f"{axis.capitalize()}: {f'from {low} to {high}' if len(rows) > 1 else low}."
+
+
+def _whose(row: Mapping[str, Any]) -> str:
     at = f" at batch size {row['batch']:,}" if "batch" in row else ""
-    interval = "" if row["low"] is None else f" ({row['low']:.4g} to {row['high']:.4g})"
-    return f"{row['network']} in {row['run']}{at}: {row['value']:.4g}{interval}."
+    return f"{row['network']} in {row['run']}{at}"
 
 
 def _colour(names: Sequence[str]) -> alt.Color:
@@ -101,13 +120,37 @@ def _time_scale(rows: Rows) -> dict[str, Any]:
     """From zero; logarithmic where that would show of the faster machines nothing."""
     values = [row["value"] for row in rows]
     is_wide = max(values) > LOGARITHMIC_FROM * min(values)
-    return {"type": "log", "nice": True} if is_wide else {"zero": True}
+    return _log_scale(rows) if is_wide else {"domain": [0, _ends(rows)[1]], "nice": True}
+
+
+def _ends(rows: Rows) -> tuple[float, float]:
+    """Of all that a panel draws: its axis stays as it is when the reader hides a run, or all of them."""
+    drawn = [row[each] for row in rows for each in ("value", "low", "high") if row[each] is not None]
+    return min(drawn), max(drawn)
+
+
+def _percent_scale(rows: Rows) -> dict[str, Any]:
+    low, high = _ends(rows)
+    margin = 0.05 * (high - low) or 1.0
+    return {"domain": [max(0, low - margin), min(100, high + margin)], "nice": True}
+
+
+def _log_scale(rows: Rows) -> dict[str, Any]:
+    """Down to the least value or end of an interval, unless that lies too far below the values."""
+    bottom, top = _ends(rows)
+    bottom = max(bottom, min(row["value"] for row in rows) / LOG_BELOW)
+    return {"type": "log", "domain": [bottom / _LOG_MARGIN, top * _LOG_MARGIN], "nice": False}
 
 
 def _by_network(rows: Rows, names: Sequence[str], axis: str, scale: Mapping[str, Any]) -> alt.LayerChart:
     """Networks beside each other, and in each the runs."""
     networks = list(dict.fromkeys(row["network"] for row in rows))
-    x = alt.X("network:N").title(None).sort(networks).axis(labelAngle=0 if len(networks) < 3 else -30, labelLimit=150)
+    x = (
+        alt.X("network:N")
+        .title(None)
+        .scale(domain=networks)
+        .axis(labelAngle=0 if len(networks) < 3 else -30, labelLimit=150)
+    )
     offset = alt.XOffset("run:N").scale(domain=list(names))
     return _panel(rows, axis, scale, names, x, offset)
 
@@ -126,9 +169,15 @@ def _by_batch_size(rows: Rows, names: Sequence[str], axis: str) -> alt.LayerChar
     dash = (
         alt.StrokeDash("network:N")
         .scale(domain=networks, range=[dashes[number % len(dashes)] for number in range(len(networks))])
-        .legend(title=None, orient="top", direction="vertical", symbolType="stroke", labelLimit=0)
+        .legend(
+            title=None,
+            orient="top",
+            direction="vertical",
+            symbolType="stroke",
+            labelLimit=0,
+        )
     )
-    return _panel(rows, axis, {"type": "log", "nice": True}, names, x, dash)
+    return _panel(rows, axis, _log_scale(rows), names, x, dash)
 
 
 def _panel(rows: Rows, axis: str, scale: Mapping[str, Any], names: Sequence[str], *placed: Any) -> alt.LayerChart:
@@ -142,7 +191,9 @@ def _panel(rows: Rows, axis: str, scale: Mapping[str, Any], names: Sequence[str]
         if is_line
         else base.mark_point(size=45, filled=True, opacity=1)
     )
-    known: Any = alt.Chart({"values": [row for row in rows if row["low"] is not None and row["low"] > 0]})
+    least = scale["domain"][0] if scale.get("type") == "log" else 0
+    spans = [row | {"low": max(row["low"], least)} for row in rows if row["low"] is not None]
+    known: Any = alt.Chart({"values": spans})
     where = [channel for channel in placed if not isinstance(channel, alt.StrokeDash)]
     interval = known.mark_rule(strokeWidth=1.5).encode(
         alt.Y("low:Q").title(axis).scale(**scale), alt.Y2("high:Q"), _colour(names), *where

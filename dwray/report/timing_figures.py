@@ -6,7 +6,17 @@ import altair as alt
 
 from dwray.report.figure_data import epoch_table, pass_table
 from dwray.report.figures import FONT, HEIGHT, WIDTH, Figure
-from dwray.report.panels import COLOURS, PANEL_HEIGHT, PANEL_WIDTH, configured, grid, meaning, network_colour
+from dwray.report.panels import (
+    COLOURS,
+    MARK_COLOUR,
+    PAGE_COLOUR,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    configured,
+    grid,
+    meaning,
+    network_colour,
+)
 from dwray.results.crossings import INTERPOLATION, Curve, crossings, curves
 from dwray.results.epoch_split import EpochSplit, epoch_splits
 from dwray.results.one_device import mixed_devices
@@ -15,9 +25,15 @@ from dwray.results.records import Records
 PARTS = ("data", "step", "validation")
 """Of an epoch, in the order in which they are stacked."""
 
+PART_COLOURS = (COLOURS[4], COLOURS[5], COLOURS[2])
+"""Brown, violet, green: none of the first two networks'."""
+
 NO_CROSSING = "The order of the networks is the same at every batch size that was timed."
 
 MARKED = "Grey: where the order of the networks changes, with a question mark if it is not sure; dashed: about there."
+
+MARGIN = 1.2
+"""Between the ends of an axis of seconds and the lines."""
 
 MOST_PANELS = 12
 """So many kinds of timed passes are drawn: a figure of more is no figure."""
@@ -40,17 +56,19 @@ def epoch_figure(records: Records) -> Figure | None:
     ]
     totals = [{"network": split.contender, "seconds": split.total, "text": f"{split.total:.3g} s"} for split in splits]
     y = alt.Y("network:N").sort([split.contender for split in splits]).title(None).axis(labelLimit=200)
-    x = alt.X("seconds:Q").title("seconds of an epoch").stack("zero")
+    ends = alt.Scale(domain=[0, 1.15 * max(split.total for split in splits)])  # with room for a label
+    x = alt.X("seconds:Q", scale=ends).title("seconds of an epoch").stack("zero")
     colour = (
         alt.Color("part:N")
-        .scale(domain=list(PARTS), range=[COLOURS[4], COLOURS[5], COLOURS[2]])
+        .scale(domain=list(PARTS), range=list(PART_COLOURS))
         .legend(title=None, orient="top", direction="horizontal")
     )
-    bars: alt.Chart = alt.Chart({"values": rows}).mark_bar().encode(x, y, colour, alt.Order("order:Q"))
+    drawn = alt.Chart({"values": rows}).mark_bar(stroke=PAGE_COLOUR, strokeWidth=1)
+    bars: alt.Chart = drawn.encode(x, y, colour, alt.Order("order:Q"))
     labels: alt.Chart = (
         alt.Chart({"values": totals})
         .mark_text(align="left", dx=4, font=FONT)
-        .encode(alt.X("seconds:Q").scale(domainMax=1.15 * max(split.total for split in splits)), y, alt.Text("text:N"))
+        .encode(alt.X("seconds:Q", scale=ends), y, alt.Text("text:N"))
     )
     height = min(HEIGHT, 60 * len(splits))
     return Figure(
@@ -128,15 +146,20 @@ def _test_time_panel(curve: Curve, contenders: Sequence[str]) -> alt.LayerChart:
         scaled = alt.X(f"{column}:Q").scale(type="log", domain=[0.8 * sizes[0], 1.25 * sizes[-1]], nice=False)
         return scaled.title("batch size").axis(values=sizes, format=",d", labelOverlap=True)
 
-    y = alt.Y("seconds:Q").title("seconds of a pass").scale(type="log", nice=True).axis(format="~g", tickCount=5)
+    seconds = [each for name in contenders for each in curve.means(name).values()]
+    y = alt.Y("seconds:Q").title("seconds of a pass").axis(format="~g", tickCount=5)
+    found = crossings(curve)
+    below = 20 + 14 * min(len(found) - 1, 2)
+    low, high = min(seconds) / MARGIN, max(seconds) * MARGIN
+    if found:  # room for what is said of them
+        high = low * (high / low) ** (1 / (1 - below / PANEL_HEIGHT))
+    y = y.scale(type="log", domain=[low, high], nice=False)
     base = alt.Chart({"values": rows})
     line: alt.Chart = base.mark_line(strokeWidth=1.5, point={"size": 30, "filled": True}).encode(
         x("batch"), y, network_colour(contenders)
     )
     spans: list[alt.Chart] = []
     labels: list[alt.Chart] = []
-    found = crossings(curve)
-    below = 20 + 14 * min(len(found) - 1, 2)
     for number, crossing in enumerate(found):
         text = f"{crossing.where}{'' if crossing.sure else '?'}"
         row = {"low": crossing.low, "batch": crossing.batch_size, "high": crossing.high, "text": text}
@@ -144,9 +167,9 @@ def _test_time_panel(curve: Curve, contenders: Sequence[str]) -> alt.LayerChart:
         label = mark.mark_text(
             dy=6 + 14 * (number % 3), baseline="top", font=FONT
         )  # neighbours do not cover each other
-        spans.append(mark.mark_rect(color="#555555", opacity=0.1).encode(x("low"), alt.X2("high:Q")))
+        spans.append(mark.mark_rect(color=MARK_COLOUR, opacity=0.1).encode(x("low"), alt.X2("high:Q")))
         spans.append(
-            mark.mark_rule(strokeDash=[4, 3], color="#555555").encode(
+            mark.mark_rule(strokeDash=[4, 3], color=MARK_COLOUR).encode(
                 x("batch"), y=alt.value(below), y2=alt.value(PANEL_HEIGHT)
             )
         )

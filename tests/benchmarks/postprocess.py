@@ -53,7 +53,7 @@ def trial_rows(trials: int, epochs: int, searched: float, unfinished: float) -> 
         failed = random.random() < unfinished
         status = random.choice(("failed", "diverged")) if failed else "completed"
         accuracy = None if status != "completed" else 90 + random.random()
-        yield {
+        row = {
             "trial_id": f"{number:08x}",
             "trial": f"{contender} number={number}",
             "stage": stage,
@@ -65,7 +65,7 @@ def trial_rows(trials: int, epochs: int, searched: float, unfinished: float) -> 
             "dataset": "cifar10",
             "classes": 10,
             "synthetic": False,
-            "axis": AXES[number % len(AXES)] if stage == "search" else None,
+            "axis": (axis := AXES[number % len(AXES)] if stage == "search" else None),
             "axis_pass": 1 if stage == "search" else None,
             "winner": number < 2 if stage == "search" else None,
             "seed": 1000 if stage == "search" else number // 2,
@@ -99,6 +99,10 @@ def trial_rows(trials: int, epochs: int, searched: float, unfinished: float) -> 
             "started_at": BEGAN,
             "ended_at": BEGAN,
         }
+        if axis:  # another value each time that both networks have had this one
+            tried = number // (2 * len(AXES))
+            row[axis] += tried if axis == "batch_size" else row[axis] * tried / 1000
+        yield row
 
 
 def epoch_rows(trial: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

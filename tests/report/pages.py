@@ -23,7 +23,7 @@ LISTINGS = (
 
 TRIAL_COLUMNS = (
     Column("stage", "stage", pa.string(), group=True),
-    Column("name", "trial", pa.string()),
+    Column("trial", "trial", pa.string()),
     Column("status", "status", pa.string()),
     Column("accuracy", "val. %", pa.float64(), ".2f"),
     Column("error", "error", pa.string(), wide=True),
@@ -35,7 +35,7 @@ def trials(count: int) -> Table:
     rows = [
         {
             "stage": "search" if number < count // 2 else "train",
-            "name": f"trial {number}",
+            "trial": f"trial {number}",
             "status": "failed" if number % 10 == 0 else "completed",
             "accuracy": None if number % 10 == 0 else (number * 7919) % 10_000 / 100,
             "error": f"RuntimeError: out of memory in trial {number}" if number % 10 == 0 else None,

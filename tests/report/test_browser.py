@@ -1,14 +1,13 @@
 """The page in a browser: it draws, responds, says nothing on the console, and reaches for nothing."""
 
 import re
-import shutil
 import socket
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from browsing import DESKTOP, IN_A_BROWSER, PHONE, Opened, playwright, until
 from pages import LISTINGS, example
 from trained import Training, trained_run
 
@@ -16,29 +15,9 @@ from dwray.report.content import document_of
 from dwray.report.documents import read_run
 from dwray.report.html import FIRST_ROWS, page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright", exc_type=ImportError)
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="needs Chromium")]
+pytestmark = IN_A_BROWSER
 
 TRIALS = 5000
-DESKTOP, PHONE = (1280, 900), (390, 844)
-
-
-@dataclass
-class Opened:
-    """The page, opened, and what it did."""
-
-    page: "playwright.Page"
-    said: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def charts(self) -> int:
-        """Scroll through all figures; how many there are once each has its chart."""
-        for figure in self.page.locator("figure").all():
-            figure.scroll_into_view_if_needed()
-            playwright.expect(figure.locator(".chart svg.marks")).to_be_visible(timeout=30_000)
-        return self.page.locator("figure").count()
 
 
 @pytest.fixture(scope="module")
@@ -49,42 +28,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture
-def open_page(browser: "playwright.Browser", file: Path) -> Iterator[Callable[..., Opened]]:
-    contexts = []
-
-    def open_one(size: tuple[int, int] = DESKTOP, scheme: str = "light", *, script: bool = True) -> Opened:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, java_script_enabled=script
-        )
-        contexts.append(context)
-        found = Opened(context.new_page())
-        found.page.on("console", lambda message: found.said.append(message.text))
-        found.page.on("pageerror", lambda error: found.said.append(str(error)))
-        found.page.on("request", lambda request: found.requests.append(request.url))
-        found.page.goto(file.as_uri())
-        return found
-
-    yield open_one
-    for context in contexts:
-        context.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what the page does; asked from here, since its policy forbids to evaluate text in it."""
-    for _ in range(200):
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail("the page did not do it in ten seconds")
+def open_page(open_file: Callable[..., Opened], file: Path) -> Callable[..., Opened]:
+    return partial(open_file, file)
 
 
 def lines(opened: Opened, figure: str) -> int:
@@ -109,18 +55,10 @@ def test_everything_is_drawn_without_a_word_on_the_console_or_a_request(
     opened = open_page(size, scheme)
     assert opened.charts() >= 5
     assert opened.page.locator(".table table").count() == 2
-    assert opened.page.evaluate("document.documentElement.scrollWidth") == size[0], "nothing sticks out"
+    assert not opened.sticks_out()
     assert opened.said == []
     assert opened.requests == [file.as_uri()]
     assert opened.page.title().startswith("example </script>"), "what is evil in it did not run"
-
-
-def test_the_first_paint_of_five_thousand_trials_is_early(open_page: Callable[..., Opened], file: Path) -> None:
-    opened = open_page()
-    until(lambda: opened.page.evaluate("performance.getEntriesByName('first-contentful-paint').length"))
-    paint = opened.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    assert paint < 3000
-    assert file.stat().st_size < 12 * 2**20
 
 
 def test_not_even_a_script_in_the_page_could_send_anything(open_page: Callable[..., Opened]) -> None:
@@ -209,6 +147,57 @@ def test_it_zooms_by_buttons_and_by_the_wheel_with_a_key_alone(open_page: Callab
     assert opened.said == []
 
 
+def test_a_chart_moves_and_zooms_by_keys(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    opened.charts()
+    frame, keys = opened.page.locator(f"#{LOSS} .frame"), opened.page.locator(f"#{LOSS} .keys")
+    whole = ticks(opened, LOSS)
+    assert not keys.is_visible()
+    opened.page.locator(f"#{LOSS} .reset").focus()
+    opened.page.keyboard.press("Tab")
+    assert frame.evaluate("(frame) => frame === document.activeElement")
+    playwright.expect(keys).to_be_visible()
+    assert frame.evaluate("(frame) => getComputedStyle(frame).outlineStyle") == "solid"
+    assert keys.inner_text() == "Arrow keys move, + and \N{MINUS SIGN} zoom, 0 resets."
+
+    def shown() -> tuple[float, float]:
+        """The middle of the epochs and of the values on the axes."""
+        found = ticks(opened, LOSS)
+        epochs = [float(text) for text in found if "." not in text]
+        values = [float(text) for text in found if "." in text]
+        return sum(epochs) / len(epochs), sum(values) / len(values)
+
+    top = opened.page.evaluate("scrollY")
+    opened.page.keyboard.press("+")
+    until(lambda: ticks(opened, LOSS) != whole)
+    for key, axis, sign in (("ArrowRight", 0, 1), ("ArrowLeft", 0, -1), ("ArrowUp", 1, 1), ("ArrowDown", 1, -1)):
+        before = shown()
+        for _ in range(4):
+            opened.page.keyboard.press(key)
+        until(lambda axis=axis, sign=sign, before=before: sign * (shown()[axis] - before[axis]) > 0)
+        assert shown()[1 - axis] == before[1 - axis], "along the other axis nothing moved"
+    assert opened.page.evaluate("scrollY") == top, "the page stays"
+    opened.page.keyboard.press("0")
+    until(lambda: ticks(opened, LOSS) == whole)
+    opened.page.keyboard.press("Control+0")
+    opened.page.keyboard.press("-")
+    until(lambda: ticks(opened, LOSS) != whole)
+    assert frame.evaluate("(frame) => frame === document.activeElement")
+    assert opened.said == []
+
+
+def test_a_trial_is_the_header_of_its_row_however_it_is_sorted(open_page: Callable[..., Opened]) -> None:
+    opened = open_page()
+    headers = opened.page.locator("#table-trials tbody th[scope=row]")
+    assert headers.all_inner_texts() == [f"trial {number}" for number in range(FIRST_ROWS)]
+    opened.page.locator("#table-trials th button", has_text="val. %").click()
+    assert headers.all_inner_texts() == column(opened, 2)
+    assert headers.count() == FIRST_ROWS
+    assert "trial 0" not in headers.all_inner_texts()
+    without = open_page(script=False).page.locator("#table-trials tbody th[scope=row]")
+    assert without.all_inner_texts() == [f"trial {number}" for number in range(FIRST_ROWS)]
+
+
 def test_what_is_under_the_pointer_is_told_and_escape_ends_it(open_page: Callable[..., Opened]) -> None:
     opened = open_page()
     opened.charts()
@@ -243,7 +232,7 @@ def test_a_figures_data_are_tables_that_say_what_they_are(open_page: Callable[..
 
 
 def column(opened: Opened, number: int) -> list[str]:
-    return opened.page.locator(f"#table-trials tbody td:nth-child({number})").all_inner_texts()
+    return opened.page.locator(f"#table-trials tbody :is(td, th):nth-child({number})").all_inner_texts()
 
 
 def test_trials_are_sorted_by_number_with_the_missing_last(open_page: Callable[..., Opened]) -> None:
@@ -402,24 +391,29 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written
 
 
-def test_on_paper_tables_fit_and_no_word_is_broken(open_page: Callable[..., Opened], compared: Path) -> None:
-    opened = open_page((A4, 900))
-    opened.page.goto(compared.as_uri())
+def test_on_paper_tables_fit_and_no_word_is_broken(open_file: Callable[..., Opened], compared: Path) -> None:
+    opened = open_file(compared, (A4, 900))
     opened.page.emulate_media(media="print")
     assert "DepthwiseConvNet" in opened.page.locator("#claims").inner_text()
     assert opened.page.evaluate(TOO_WIDE) == 0
     assert opened.page.evaluate(TORN) == []
 
 
+def test_words_go_to_the_next_line_before_a_table_scrolls(open_file: Callable[..., Opened], compared: Path) -> None:
+    opened = open_file(compared)
+    assert "DepthwiseConvNet" in opened.page.locator("#claims").inner_text()
+    assert opened.page.evaluate(TOO_WIDE) == 0
+    assert opened.page.evaluate(TORN) == []
+
+
 def test_a_table_that_is_wider_than_the_page_shows_that_it_scrolls(
-    open_page: Callable[..., Opened], compared: Path
+    open_file: Callable[..., Opened], compared: Path
 ) -> None:
-    opened = open_page(PHONE)
-    opened.page.goto(compared.as_uri())
+    opened = open_file(compared, PHONE)
     assert opened.page.evaluate(TOO_WIDE) > 0
     shade = opened.page.locator("#claims .scroll").first.evaluate("(box) => getComputedStyle(box).backgroundAttachment")
     assert shade == "local, local, scroll, scroll"
-    assert opened.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+    assert not opened.sticks_out()
     assert opened.page.evaluate(TORN) == []
 
 

@@ -118,18 +118,20 @@ def test_failures_are_counted_and_stand_first(tmp_path: Path) -> None:
 
 def test_it_says_how_to_repeat_the_run(tmp_path: Path) -> None:
     part = sections(document_of(reported(tmp_path)))["reproduce"]
-    first, sweep, environment = part.listings
-    assert first.text.splitlines() == [
+    command, versions, sweep, environment = part.listings
+    assert (command.caption, command.text, command.file) == ("The command", "dwray sweep sweep.yaml", None)
+    assert "save it as sweep.yaml first" in part.paragraphs[0]
+    assert versions.text.splitlines() == [
         "# in a clone of dwray's repository, with Python 3.11.7; sweep.yaml is the file below, saved there",
         f"git checkout {COMMIT}",
         "python3 -m venv .venv && . .venv/bin/activate",
         "pip install -e . torch==2.15.0 ray==2.60.0 numpy==2.4.1",
         "dwray sweep sweep.yaml",
     ]
-    assert (first.file, sweep.text, sweep.file) == (None, SWEEP, "sweep.yaml")
+    assert (versions.file, sweep.text, sweep.file) == (None, SWEEP, "sweep.yaml")
     assert "git_commit" in environment.text
-    assert f"at commit {COMMIT}." in part.paragraphs[0]
-    assert "not committed" in part.paragraphs[1]
+    assert f"at commit {COMMIT}." in part.paragraphs[1]
+    assert "not committed" in part.paragraphs[2]
 
 
 @pytest.mark.parametrize("evil", ["$(halt)", "1; halt", "1 || halt", "-r https://evil", "1\nhalt", None, 3, ["1"], {}])
@@ -144,12 +146,12 @@ def test_of_the_records_nothing_but_versions_and_a_commit_is_in_the_commands(evi
 def test_a_run_whose_sweep_file_is_gone_or_damaged_is_reported_all_the_same(tmp_path: Path) -> None:
     made = make_run(tmp_path / "here")
     part = sections(document_of(read_run(made)))["reproduce"]
-    assert [listing.caption for listing in part.listings] == ["The commands"]
-    assert "git checkout" not in part.listings[0].text
-    assert "The sweep file is missing" in part.paragraphs[1]
+    assert [listing.caption for listing in part.listings] == ["The command", "With the very versions of the run"]
+    assert "git checkout" not in part.listings[1].text
+    assert "The sweep file is missing" in part.paragraphs[2]
     made.sweep.write_text("search: [: broken")
     made.environment.write_bytes(b"\xff\xfe")
-    assert len(sections(document_of(read_run(made)))["reproduce"].listings) == 2
+    assert len(sections(document_of(read_run(made)))["reproduce"].listings) == 3
 
 
 @pytest.mark.parametrize("text", [None, "", "- a list", "search: text", "networks: [A]", "search: { axes: [1] }", "{"])

@@ -32,10 +32,18 @@ def test_the_mean_stands_beside_the_ends_of_its_band(tmp_path: Path) -> None:
     measured, notebook = figures(Records.read(run))[0].data
     assert measured.title == "Training loss by epoch: measured, mean of 2 seeds, 95% band"
     assert headings(measured) == ["epoch", "training loss (nats)", "95% low (nats)", "95% high (nats)"]
-    assert measured.cells() == [["1", "2.5", "-3.853", "8.853"], ["2", "0.3333", "-", "-"]]
+    assert measured.cells() == [["1", "2.5", "0", "8.853"], ["2", "0.3333", "-", "-"]], "no loss is below zero"
     assert notebook.title == "Training loss by epoch: notebook"
     assert headings(notebook) == ["epoch", "training loss (nats)"]
     assert len(notebook.rows) == 50
+
+
+def test_the_ends_of_a_band_are_cut_where_an_accuracy_cannot_lie(tmp_path: Path) -> None:
+    trainings = [Training("ConvNet", seed, [9.8 - seed, 0.2 + seed]) for seed in range(2)]  # 98% and 88%, 2% and 12%
+    _, accuracy = figures(Records.read(trained_run(tmp_path, trainings)))
+    (table,) = accuracy.data
+    assert headings(table)[-1] == "95% high (%)"
+    assert table.cells() == [["1", "93.00", "29.47", "100.00"], ["2", "7.00", "0.00", "70.53"]]
 
 
 def test_what_did_not_complete_has_a_table_of_its_own_and_one_seed_no_band(tmp_path: Path) -> None:

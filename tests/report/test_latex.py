@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from records import make_run
 from trained import Training, trained_run
 
+from dwray.report.compared import document_of_several
 from dwray.report.content import document_of
 from dwray.report.document import Document, Listing, Section
 from dwray.report.documents import read_run, write_report
+from dwray.report.formats import write
 from dwray.report.latex import LONG, escape, latex, latex_listing, latex_table
 from dwray.report.markdown import MOST_ROWS, shortened
 from dwray.report.values import tables_of
@@ -190,6 +192,21 @@ def test_the_report_compiles(tmp_path: Path) -> None:
     write_report(run)
     said = compile_document(run.folder)
     assert "Overfull" not in said
+    assert "Float too large" not in said
+
+
+@needs_tex
+def test_the_report_of_several_runs_compiles(tmp_path: Path) -> None:
+    trainings = [Training(name, seed, [2.0, 1.0]) for name in ("ConvNet", "a_b & c%") for seed in (0, 1)]
+    runs = [
+        make_run(tmp_path),
+        make_run(tmp_path, name="other_50%"),
+        trained_run(tmp_path, trainings, dataset="cifar10", compare_with="cifar10"),
+    ]
+    write(document_of_several([read_run(run) for run in runs]), "latex", tmp_path / "comparison.tex")
+    assert_well_formed((tmp_path / "comparison.tex").read_text())
+    said = compile_document(tmp_path, "comparison")
+    assert "Overfull \\hbox" not in said, "nothing sticks out sideways"
     assert "Float too large" not in said
 
 

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from html.parser import HTMLParser
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,6 @@ from pages import EVIL, example, trials
 from dwray.report.document import Document, Section
 from dwray.report.html import FIRST_ROWS, LONG_WORD, MOST_CHOICES, cells, page, ranks, sortable
 from dwray.results.table import Column, Table
-
-AA_TEXT, AA_GRAPHICS = 4.5, 3.0
-"""Least contrast of text, and of what tells a control or a line from the page: WCAG 2.2, 1.4.3 and 1.4.11."""
 
 VOID = {"meta", "img", "input", "br", "link", "hr", "wbr"}
 
@@ -188,7 +184,7 @@ def test_a_group_that_goes_on_is_still_said(read: Read) -> None:
 
 def test_a_long_table_has_its_first_rows_in_the_page_and_all_in_its_data(read: Read) -> None:
     (table,) = [data for data in read.data if "rows" in data]
-    shown = [text for text in read.texts("td") if text.startswith("trial ")]
+    shown = [text for text in read.texts("th") if text.startswith("trial ")]
     assert shown == [f"trial {number}" for number in range(FIRST_ROWS)]
     assert [row[1] for row in table["rows"]] == [f"trial {number}" for number in range(120)]
     assert {row[0] for row in table["rows"]} == {"search", "train"}, "a row says all its own, however it is sorted"
@@ -229,40 +225,19 @@ def test_ranks_order_rows_as_their_numbers_do(values: list[float | None]) -> Non
             assert (value < other) == (rank < other_rank)
 
 
-def luminance(colour: str) -> float:
-    """Relative luminance of ``#rrggbb``, as WCAG defines it."""
-    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one: str, other: str) -> float:
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_colours_have_the_contrast_of_wcag_aa(theme: int) -> None:
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    css = files("dwray.report").joinpath("page", "page.css").read_text()
-    pairs = re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", css)
-    colours = {name: (light, dark)[theme] for name, light, dark in pairs}
-    assert len(colours) == css.count("light-dark(")
-    for name in ("ink", "dim", "accent"):
-        for ground in ("page", "raised"):
-            assert contrast(colours[name], colours[ground]) >= AA_TEXT, (name, ground)
-    assert contrast(colours["control"], colours["page"]) >= AA_GRAPHICS
-    script = files("dwray.report").joinpath("page", "page.js").read_text()
-    for drawn, on_dark in re.findall(r'"(#\w{6})": "(#\w{6})"', script):
-        assert contrast((drawn, on_dark)[theme], colours["page"]) >= AA_GRAPHICS, drawn
-
-
 def test_a_page_of_five_thousand_trials_is_small(tmp_path: Path) -> None:
     made = page(example(tmp_path, 5000)).encode()
     assert len(made) < 6 * 2**20
 
 
 def test_only_a_cell_with_a_word_too_long_for_a_column_is_broken_within_words() -> None:
-    texts = ["train", "the seconds of all epochs of a training", f"ValueError: /data/{'x' * LONG_WORD}/7"]
+    texts = [
+        "train",
+        "2026-11-29",
+        "does not hold",
+        "  data",
+        "the seconds of all epochs of a training",
+        f"ValueError: /data/{'x' * LONG_WORD}/7",
+    ]
     table = Table("t", "T", (Column("a", "a", pa.string()),), tuple({"a": text} for text in texts))
-    assert [cell.look for (cell,) in cells(table)] == ["", "long", "broken"]
+    assert [cell.look for (cell,) in cells(table)] == ["", "", "words", "", "long", "broken"]

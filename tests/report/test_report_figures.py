@@ -132,6 +132,8 @@ def test_the_crossover_is_marked_between_the_batch_sizes_that_were_measured() ->
     marks = [row for row in rows_of(figure) if "text" in row]
     assert {row["text"] for row in marks} == {"between 4 and 64 (about 16)?"}, "two passes make it no sure one"
     assert {(row["low"], row["high"]) for row in marks} == {(4, 64)}
+    lines, ends = (1.0, 2.0), panels_of(figure)[0]["layer"][-2]["encoding"]["y"]["scale"]["domain"]
+    assert ends[0] < lines[0] < lines[1] < ends[1] < 4, "the axis is as long as its lines, with room for the words"
     said = "the faster network changes from A to B between 4 and 64 (about 16), not beyond the noise."
     assert f"test set, network alone: {said}" in figure.alt_text
     assert "between 4 and 64 (about 16)?" in texts_of(figure)

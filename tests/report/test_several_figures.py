@@ -1,8 +1,10 @@
 """Several runs in one figure."""
 
 import math
+import re
 from typing import Any
 
+import pytest
 from measured import records_of
 
 from dwray.report.figures import Figure, svg
@@ -51,8 +53,39 @@ def test_it_shows_every_network_of_every_run_with_its_interval() -> None:
 
 
 def test_epochs_begin_at_zero_unless_machines_are_far_apart() -> None:
-    assert panels(figure(run("old"), run("new")))[1]["y"]["scale"] == {"zero": True}
+    assert panels(figure(run("old"), run("new")))[1]["y"]["scale"]["domain"][0] == 0
     assert panels(figure(run("old"), run("new", 0.01)))[1]["y"]["scale"]["type"] == "log"
+
+
+def spans(found: Figure) -> list[list[tuple[float, float]]]:
+    """The ends of the intervals that each panel draws, as it draws them."""
+    spec = found.chart.to_dict()
+    rules = [panel["layer"][0] for panel in spec.get("concat", [spec])]
+    assert all(rule["mark"]["type"] == "rule" for rule in rules)
+    return [[(row["low"], row["high"]) for row in spec["datasets"][rule["data"]["name"]]] for rule in rules]
+
+
+WIDE = {4: {"A": [1.0, 1.1, 1.2], "B": [0.1, 0.1, 3.0]}, 256: {"A": [0.5, 0.6, 0.7], "B": [0.2, 0.3, 0.4]}}
+"""Three passes of which one is an outlier: Student's interval reaches far below nothing."""
+
+
+def test_no_interval_is_dropped_or_reaches_where_its_quantity_cannot_lie() -> None:
+    seconds = {"A": [1.0, 9.0], "B": [2.0, 2.2]}
+    found = figure(NamedRun("a", records_of({"A": [99.0, 96.0], "B": [1.0, 5.0]}, seconds, WIDE)), run("b"))
+    accuracy, epoch, timed = spans(found)
+    assert mean_interval([99.0, 96.0]).high == pytest.approx(116.56, abs=0.01), "what Student's interval has"
+    assert accuracy[0][1] == 100
+    assert accuracy[1][0] == 0
+    assert epoch[0][0] == 0, "on a linear axis, at nothing"
+    assert [len(each) for each in (accuracy, epoch, timed)] == [4, 4, 8], "all are drawn"
+    (panel,) = [panel for panel in panels(found) if panel["x"] == "batch"]
+    bottom, top = panel["y"]["scale"]["domain"]
+    assert timed[1][0] == bottom > 0, "on a logarithmic one, at its end"
+    assert all(bottom <= low <= high <= top for low, high in timed)
+    assert "cut at 0, at 100% and at an axis' end" in found.caption
+    rows = [row for table in found.data for row in table.rows if row["run"] == "a"]
+    assert rows[0]["high"] == 100
+    assert min(row["low"] for row in rows) == 0
 
 
 def test_the_reader_can_hide_a_run_and_point_at_one() -> None:
@@ -66,8 +99,14 @@ def test_the_reader_can_hide_a_run_and_point_at_one() -> None:
 
 def test_it_is_drawn_and_said() -> None:
     found = figure(run("old"), run("new", device="some GPU"))
-    assert svg(found).startswith('<svg role="img"')
-    assert "A in new: 90.5 (" in found.alt_text
+    drawn = svg(found)
+    assert drawn.startswith('<svg role="img"')
+    symbols = re.findall(r'role-legend-symbol"[^>]*><path[^>]*>', drawn)
+    assert len(symbols) == 4
+    assert all('stroke="#' in symbol for symbol in symbols), "of a run by its colour, of a network by its dashes"
+    assert found.alt_text.startswith("3 panels, a colour for each of 2 runs. ")
+    assert "Test accuracy (%): from 81 (B in old) to 90.5 (A in old)." in found.alt_text
+    assert "network alone: from 0.3 (B in old at batch size 256) to 2.1 (B in old at batch size 4)." in found.alt_text
     assert "NOT ONE KIND OF DEVICE" in found.caption
 
 

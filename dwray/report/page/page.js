@@ -20,17 +20,22 @@
   // ---- Figures ------------------------------------------------------------------------------------------------
 
   const ZOOM_STEP = 0.5;
+  const PAN_STEP = 0.1;
   const PANEL = 310; // pixels of one panel of a grid, with its axis
   const mounted = new Set();
 
-  // The figures' colours on a dark page: as light there as they are dark on white.
+  // The figures' colours on a dark page, as light there as they are dark on white; the last is the page's own.
   const ON_DARK = {
-    "#0072b2": "#4ba3e3",
-    "#d55e00": "#f08a4b",
-    "#009e73": "#2fc295",
+    "#0072b2": "#57a1d2",
+    "#d55e00": "#e8873e",
+    "#009e73": "#45dcb0",
+    "#a8447f": "#e83e8c",
+    "#5c3a00": "#f2cf4a",
+    "#8a6cfd": "#9557f8",
+    "#000000": "#ffffff",
     "#7f7f7f": "#9aa0a8",
-    "#000000": "#e4e7eb",
     "#555555": "#a3abb5",
+    "#ffffff": "#14171c",
   };
   const shade = (colour) => (isDark() ? ON_DARK[colour] : undefined) ?? colour;
 
@@ -60,7 +65,7 @@
   function enhance(figure) {
     const chart = dataOf(figure);
     const scales = Object.keys(chart.specs);
-    const box = figure.querySelector(".chart");
+    const [frame, box] = [figure.querySelector(".frame"), figure.querySelector(".chart")];
     const hidden = new Set();
     let scale = scales[0];
     let drawn = null;
@@ -71,7 +76,7 @@
         line.setAttribute("stroke", shade((line.dataset.colour ??= line.getAttribute("stroke"))));
       }
       box.style.minHeight = `${(drawn ? box : figure.querySelector(".picture")).offsetHeight}px`; // no jump meanwhile
-      box.hidden = false;
+      frame.hidden = false;
       figure.classList.add("live");
       // Into an element of its own: vega takes away the name of the one that it draws in.
       const made = await vegaEmbed(box.firstElementChild, dressed(figure, chart, scale, hidden), {
@@ -101,25 +106,44 @@
       event.currentTarget.setAttribute("aria-pressed", String(scale === "log"));
       redraw();
     });
-    const zoomBy = (factor) => async () => {
-      await drawing;
-      for (const { signal, scale: name } of chart.zooms) {
-        drawn.view.signal(signal, zoomed(drawn.view.scale(name), factor));
-      }
-      await drawn.view.runAsync();
+    /** Show `factor` of what each set of axes shows, its middle moved by shares of what it shows. */
+    const move = (factor, shares = {}) => {
+      drawing = drawing.then(async () => {
+        for (const { signal, scale: name } of chart.zooms) {
+          drawn.view.signal(signal, moved(drawn.view.scale(name), factor, shares[name.at(-1)] ?? 0));
+        }
+        await drawn.view.runAsync();
+      });
     };
-    figure.querySelector(".zoom-in")?.addEventListener("click", zoomBy(ZOOM_STEP));
-    figure.querySelector(".zoom-out")?.addEventListener("click", zoomBy(1 / ZOOM_STEP));
+    const keys = {
+      ArrowLeft: () => move(1, { x: -PAN_STEP }),
+      ArrowRight: () => move(1, { x: PAN_STEP }),
+      ArrowDown: () => move(1, { y: -PAN_STEP }),
+      ArrowUp: () => move(1, { y: PAN_STEP }),
+      "+": () => move(ZOOM_STEP),
+      "=": () => move(ZOOM_STEP), // the same key, without shift
+      "-": () => move(1 / ZOOM_STEP),
+      "0": redraw,
+    };
+    figure.querySelector(".zoom-in")?.addEventListener("click", keys["+"]);
+    figure.querySelector(".zoom-out")?.addEventListener("click", keys["-"]);
     figure.querySelector(".reset")?.addEventListener("click", redraw);
+    if (chart.zooms.length) {
+      frame.addEventListener("keydown", (event) => {
+        if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return;
+        event.preventDefault(); // of the page, which arrow keys would scroll
+        keys[event.key]();
+      });
+    }
     mounted.add(redraw);
     return redraw();
   }
 
-  /** A scale's ends when it shows `factor` of what it shows, about its middle. */
-  function zoomed(scale, factor) {
+  /** A scale's ends when it shows `factor` of what it shows, and that moved by a share of it towards its end. */
+  function moved(scale, factor, share) {
     const [start, end] = scale.range();
-    const middle = (start + end) / 2;
-    return [start, end].map((at) => scale.invert(middle + (at - middle) * factor));
+    const middle = (start + end) / 2 + (end - start) * share;
+    return [-0.5, 0.5].map((at) => scale.invert(middle + (end - start) * factor * at));
   }
 
   // What is under the pointer, in an element that scripts alone write text into.
@@ -169,7 +193,7 @@
 
   /** Sorting, filtering and paging of one table. */
   function explore(part) {
-    const { rows, ranks, page, long: [longCell, longWord] } = dataOf(part);
+    const { rows, ranks, header, page, long: [longCell, longWord] } = dataOf(part);
     const [head, body] = [part.querySelector("thead"), part.querySelector("tbody")];
     const [search, shown] = [part.querySelector(".search"), part.querySelector(".shown")];
     const choices = all("select", part);
@@ -196,9 +220,10 @@
     }
 
     function cell(text, number) {
-      const made = element("td", text);
+      const made = number === header ? element("th", text, { scope: "row" }) : element("td", text);
       const isBroken = text.split(/\s+/).some((word) => word.length > longWord);
-      made.className = ranks[number] ? "number" : isBroken ? "broken" : text.length > longCell ? "long" : "";
+      const look = text.length > longCell ? "long" : text.trim().includes(" ") ? "words" : "";
+      made.className = ranks[number] ? "number" : isBroken ? "broken" : look;
       return made;
     }
 
@@ -288,19 +313,40 @@
   prefersDark.addEventListener("change", recolour);
   recolour();
 
+  // The link to what is being read: to the last section that begins above a line. The line is a quarter down the
+  // window, and at the end of the page its lower edge: what stands there cannot be scrolled further up.
   const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
-  const reading = new IntersectionObserver(
-    (entries) => {
-      for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting) continue;
-        links.forEach((link) => link.removeAttribute("aria-current"));
-        const link = links.get(target.dataset.partOf ?? target.id);
-        link.setAttribute("aria-current", "true");
-        const list = link.closest("ul");
-        list.scrollLeft = link.offsetLeft - list.clientWidth / 2;
-      }
-    },
-    { rootMargin: "-20% 0px -75% 0px" },
-  );
-  all("main > section").forEach((section) => reading.observe(section));
+  const sections = all("main > section");
+  let chosen = null; // by its link, until the reader goes on
+
+  function current() {
+    if (chosen) return chosen;
+    const most = document.documentElement.scrollHeight - innerHeight;
+    const tail = Math.min(most, 0.75 * innerHeight);
+    const near = tail > 0 ? Math.max(0, 1 - (most - scrollY) / tail) : 0;
+    const line = innerHeight * (0.25 + 0.75 * near);
+    const found = sections.findLast((section) => section.getBoundingClientRect().top <= line) ?? sections[0];
+    return found.dataset.partOf ?? found.id;
+  }
+
+  function mark() {
+    const link = links.get(current());
+    if (link.hasAttribute("aria-current")) return;
+    links.forEach((each) => each.removeAttribute("aria-current"));
+    link.setAttribute("aria-current", "true");
+    const list = link.closest("ul");
+    list.scrollLeft = link.offsetLeft - list.clientWidth / 2;
+  }
+
+  for (const kind of ["wheel", "pointerdown", "keydown"]) {
+    addEventListener(kind, () => (chosen = null), { passive: true });
+  }
+  links.forEach((link, name) => {
+    link.addEventListener("click", () => {
+      chosen = name;
+      mark();
+    });
+  });
+  addEventListener("scroll", mark, { passive: true });
+  new ResizeObserver(mark).observe(document.querySelector("main"));
 })();
