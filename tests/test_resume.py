@@ -165,6 +165,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.lab
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path: Path, undisturbed: Path) -> None:
     before = Records.read(RunPaths(undisturbed))
     (expected,) = (
