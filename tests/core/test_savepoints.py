@@ -17,7 +17,9 @@ from dwray.core.batches import Normalize, ResidentImages
 from dwray.core.config import PROTOCOLS, DataConfig, ProtocolConfig, TrainingConfig
 from dwray.core.data import load_splits
 from dwray.core.execution import Execution
+from dwray.core.modes import compiler_error
 from dwray.core.networks import build
+from dwray.core.precision import deterministic_convolutions, lacks
 from dwray.core.savepoints import KEPT, SHARE, Pace, SavedStates, epoch_of
 from dwray.core.training import TrainingState, fit, start
 from dwray.errors import RunError
@@ -97,6 +99,48 @@ def test_stopped_anywhere_and_resumed_it_has_the_very_bits(
             next(records)
         saved.save(state)
     assert saved.problems == []
+    assert_same(state, whole)
+
+
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.mark.slow
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("kind", "precision", "compiled"),
+    [
+        ("cpu", "float32", True),
+        pytest.param("cuda", "float32", False, marks=NEEDS_GPU),
+        pytest.param("cuda", "bfloat16", False, marks=NEEDS_GPU),
+        pytest.param("cuda", "tf32", True, marks=NEEDS_GPU),
+    ],
+)
+def test_compiled_and_on_a_gpu_too(kind: str, precision: str, compiled: bool, tmp_path: Path) -> None:
+    device = torch.device(kind)
+    if compiled and (reason := compiler_error(device)):
+        pytest.skip(reason)
+    if kind == "cuda" and (reason := lacks(precision, device)):
+        pytest.skip(reason)
+    deterministic_convolutions()
+    splits = load_splits(DataConfig(validation_fraction=0.2, max_train_images=100))
+    normalize = Normalize(splits.mean, splits.std, device)
+    sets = tuple(ResidentImages(each, normalize, device) for each in (splits.train, splits.validation))
+    config = TrainingConfig(**{**vars(CONFIG), "epochs": 3, "precision": precision, "compile": compiled})
+
+    def begin() -> TrainingState:
+        torch.manual_seed(4)
+        return start(build("DepthwiseConvNet", classes=10, width=0.1, channels=1, seed=4).to(device), config)
+
+    whole = begin()
+    list(fit(whole, *sets, config, seed=7))
+    saved = SavedStates(Storage(tmp_path), "a")
+    for stop in (1, 2, 3):
+        torch.manual_seed(99)
+        state = saved.newest(begin)
+        next(fit(state, *sets, config, seed=7))
+        assert state.epochs_done == stop
+        saved.save(state)
     assert_same(state, whole)
 
 
