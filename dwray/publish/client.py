@@ -111,6 +111,7 @@ class Client:
             if not run.ended:
                 self._open[run.id] = opened, len(steps)
                 return
+            opened.tags = run.tags  # of one that was told while it went on, they were other ones
             opened.config.update(dict(run.config), allow_val_change=True)
             opened.summary.update(dict(run.summary))
             self._end(opened, failed=run.failed)
