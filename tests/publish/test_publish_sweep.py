@@ -159,7 +159,7 @@ def test_runs_arrive_during_the_sweep_and_the_key_is_nowhere(tmp_path: Path, alo
 
 
 FAULTS: list[tuple[Fault, int]] = [
-    ("401", 0),
+    *(("401", 0), ("refuse", 0)),
     *(("hang", 12), ("500", 12)),  # while trials run
     *(("hang", 40), ("reset", 40)),  # most of it after the last trial
 ]
