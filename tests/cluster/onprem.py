@@ -31,7 +31,8 @@ while True:
     time.sleep(0.3)
 """
 
-SEARCH_EPOCHS, TRAIN_EPOCHS = 12, 30
+SEARCH_EPOCHS, TRAIN_EPOCHS = 40, 80
+"""Enough that a trial goes on, on a fast and idle machine too, until a fault has been seen and done."""
 SWEEP: dict[str, Any] = {
     **TINY,
     "data": {"source": "digits", "max_train_images": 400, "max_test_images": 60},
