@@ -111,7 +111,8 @@ class Client:
             if not run.ended:
                 self._open[run.id] = opened, len(steps)
                 return
-            opened.tags = run.tags  # of one that was told while it went on, they were other ones
+            if set(opened.tags or ()) != set(run.tags):  # it was told while it went on
+                opened.tags = run.tags
             opened.config.update(dict(run.config), allow_val_change=True)
             opened.summary.update(dict(run.summary))
             self._end(opened, failed=run.failed)

@@ -162,7 +162,7 @@ def test_swapping_inverts_a_ratio_and_the_unit_of_time_does_not_matter(both: lis
         if there.low is None or there.high is None or back.high is None:
             continue
         assert there.low <= there.value <= there.high
-        if there.low > 0 and there.high < math.inf:
+        if there.low > 0 and there.high < math.inf and back.high < math.inf:  # the inverse of the smallest is none
             assert math.isclose(there.low * back.high, 1, rel_tol=1e-6)
         assert there.deviation is not None
         assume(there.deviation > 1e-6)
