@@ -107,7 +107,8 @@ class Client:
             steps = list(zip(run.history, run.timestamps, strict=True))
             for row, moment in steps[told:]:
                 when = {"_timestamp": moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()} if moment else {}
-                opened.log({**row, **when}, step=row.get("epoch", row.get("pass")))
+                # Committed, or the client would keep it back until the next row comes.
+                opened.log({**row, **when}, step=row.get("epoch", row.get("pass")), commit=True)
             if not run.ended:
                 self._open[run.id] = opened, len(steps)
                 return

@@ -68,7 +68,7 @@ def head(folder: Path) -> Iterator[str]:
 
 def dwray(*arguments: str, folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        ["env", "--default-signal=INT", *COMMAND, *arguments],
         cwd=folder,
         env={**os.environ, "RAY_AUTH_MODE": "disabled", "COLUMNS": "80"},
         stdout=subprocess.PIPE,
