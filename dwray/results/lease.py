@@ -49,7 +49,7 @@ class Lease:
         Raises:
             RunError: Another driver holds it.
         """
-        held = _read(self._storage)
+        held = read(self._storage)
         if held and self._is_alive(held):
             raise self._refusal(held)
         return held
@@ -57,7 +57,7 @@ class Lease:
     @property
     def held_here(self) -> bool:
         """A driver on this machine holds it."""
-        held = _read(self._storage)
+        held = read(self._storage)
         return held is not None and _is_here(held) and self._is_alive(held)
 
     @property
@@ -70,7 +70,7 @@ class Lease:
         self._write(self._storage)
         # Two drivers may both have found no lease, or the same dead one.
         time.sleep(SETTLE_SECONDS)
-        held = _read(self._storage)
+        held = read(self._storage)
         if not self._is_own(held):
             raise self._refusal(held or {})
         self._thread.start()
@@ -83,7 +83,7 @@ class Lease:
         self._thread.join(BEAT_SECONDS)
         quick = Storage(self._storage.location, patience_seconds=BEAT_SECONDS)
         try:
-            held = _read(quick)
+            held = read(quick)
             if self._is_own(held):
                 quick.delete(NAME)
                 return
@@ -107,7 +107,7 @@ class Lease:
         ends = time.monotonic() + SILENT_SECONDS
         while time.monotonic() < ends:
             time.sleep(1)
-            now = _read(self._storage)
+            now = read(self._storage)
             if now is None:
                 return False
             if now != held:
@@ -124,7 +124,7 @@ class Lease:
         while not self._done.wait(BEAT_SECONDS):
             try:
                 # None, too, is another's doing: whoever took it over has ended since, and removed it.
-                self._lost = not self._is_own(_read(quick))
+                self._lost = not self._is_own(read(quick))
                 if not self._lost:
                     self._write(quick)
             except OSError:
@@ -140,12 +140,16 @@ def taken(storage: Storage) -> bool:
     Raises:
         OSError: The storage cannot be read.
     """
-    held = _read(storage)
+    held = read(storage)
     return held is not None and {key: held.get(key) for key in _this_process()} != _this_process()
 
 
-def _read(storage: Storage) -> dict[str, Any] | None:
-    """The lease that lies there; None if there is none, or one that is none."""
+def read(storage: Storage) -> dict[str, Any] | None:
+    """The lease that lies there, with a process id at least; None if there is none, or one that is none.
+
+    Raises:
+        OSError: The storage cannot be read.
+    """
     try:
         held = parse_json(storage.read(NAME))
     except (FileNotFoundError, ValueError):

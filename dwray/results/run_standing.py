@@ -260,13 +260,11 @@ def driver_of(storage: Storage) -> Driver | None:
     Raises:
         OSError: The storage cannot be read.
     """
-    try:
-        held = parse_json(storage.read(lease.NAME))
-        host, process = str(held["host"]), int(held["pid"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, OverflowError):
+    held = lease.read(storage)
+    if held is None or "host" not in held:
         return None
     try:
         lease.Lease(storage).check()
     except RunError:  # it is held
-        return Driver(host, process)
+        return Driver(str(held["host"]), held["pid"])
     return None

@@ -11,11 +11,9 @@ from typing import Any
 
 import yaml
 from lab import Lab, lab, wait_until
-from onprem import CREDENTIALS, HOME, SWEEP, TOP, Task, setup_in_the_lab
+from onprem import CREDENTIALS, HOME, LAPTOP, SWEEP, TOP, Launched, setup_in_the_lab
 
-from dwray.paths import RunPaths
-
-LAPTOP, HOSTS = "laptop", ("n1", "n2", "n3", "n4", "n5")
+HOSTS = ("n1", "n2", "n3", "n4", "n5")
 ADDRESSES = {LAPTOP: "10.77.0.254", **{name: f"10.77.0.{number}" for number, name in enumerate(HOSTS, start=1)}}
 GATEWAY = "172.31.255.254"
 """The laptop's address in the network of moto's instances."""
@@ -72,13 +70,9 @@ def in_the_lab(hosts: Lab, group: str, image: str) -> dict[str, Any]:
 
 
 @dataclass
-class Cloud:
-    """EC2 as moto has it, with a host for each instance."""
+class Cloud(Launched):
+    """EC2 as moto has it, with a host for each instance; ``watch`` says which there are."""
 
-    lab: Lab
-    file: Path
-    sweep: Path
-    watch: Path
     no_spot: Path
     plugged: dict[str, str] = field(default_factory=dict)
     """Hosts by the instance that they are."""
@@ -115,18 +109,6 @@ class Cloud:
     def ray(self, *command: str, seconds: float = 240) -> str:
         """A command of the launcher, on the laptop."""
         return self.lab.run(LAPTOP, "ray", *command, seconds=seconds)
-
-    def submit(self, name: str, command: str) -> Task:
-        """Begin a job as the README does."""
-        log = self.lab.folder / f"{name}.log"
-        submit = f"ray job submit --submission-id {name} -- {command}"
-        return Task(log, self.lab.begin(LAPTOP, "ray", "exec", str(self.file), submit, log=log))
-
-    def fetch(self, run: str) -> RunPaths:
-        """A run out of the bucket."""
-        folder = self.lab.folder / "fetched"
-        self.lab.run(LAPTOP, "dwray", "report", run, "--runs-dir", str(folder), "-q")
-        return RunPaths(folder / "tiny" / run.rsplit("/", 1)[1])
 
 
 @contextmanager

@@ -103,16 +103,37 @@ class Task:
 
 
 @dataclass
-class Cluster:
-    """The lab with a cluster on it, as its laptop sees it."""
+class Launched:
+    """A cluster on the lab, as its laptop sees it."""
 
     lab: Lab
     file: Path
     sweep: Path
+    watch: Path
+    """What goes on in it, a line each time that somebody looks."""
+
+    def fetch(self, run: str) -> RunPaths:
+        """A run out of the object store, as somebody elsewhere gets it."""
+        folder = self.lab.folder / "fetched"
+        self.lab.run(LAPTOP, "dwray", "report", run, "--runs-dir", str(folder), "-q")
+        return RunPaths(folder / "tiny" / run.rsplit("/", 1)[1])
+
+    def shell(self, name: str, command: str) -> Task:
+        """Begin a command in a shell on the head."""
+        log = self.lab.folder / f"{name}.log"
+        return Task(log, self.lab.begin(LAPTOP, "ray", "exec", str(self.file), command, log=log))
+
+    def submit(self, name: str, command: str) -> Task:
+        """Begin a job as the README does."""
+        return self.shell(name, f"ray job submit --submission-id {name} -- {command}")
+
+
+@dataclass
+class Cluster(Launched):
+    """The one of docs/onprem.yaml; ``watch`` says who is alive, by the head."""
+
     expected: Path
     """The run that a single machine made."""
-    watch: Path
-    """Who is alive, by the head."""
 
     def up(self) -> None:
         """Bring it up; returns when both workers are there."""
@@ -143,21 +164,6 @@ class Cluster:
     def wait_for_trials(self, name: str) -> None:
         """Wait until some train on a host."""
         wait_until(lambda: self.trials_on(name) > 0, 60, f"{name} trains")
-
-    def fetch(self, run: str) -> RunPaths:
-        """A run out of the object store, as somebody elsewhere gets it."""
-        folder = self.lab.folder / "fetched"
-        self.lab.run(LAPTOP, "dwray", "report", run, "--runs-dir", str(folder), "-q")
-        return RunPaths(folder / "tiny" / run.rsplit("/", 1)[1])
-
-    def shell(self, name: str, command: str) -> Task:
-        """Begin a command in a shell on the head."""
-        log = self.lab.folder / f"{name}.log"
-        return Task(log, self.lab.begin(LAPTOP, "ray", "exec", str(self.file), command, log=log))
-
-    def submit(self, name: str, command: str) -> Task:
-        """Begin a job as the README does."""
-        return self.shell(name, f"ray job submit --submission-id {name} -- {command}")
 
 
 @contextmanager
@@ -191,7 +197,7 @@ def brought_up(folder: Path) -> Iterator[Cluster]:
         )
         hosts.run(LAPTOP, "python", "-c", make)
         expected = hosts.folder / "alone" / "tiny"
-        found = Cluster(hosts, file, sweep, expected, hosts.folder / "watch.log")
+        found = Cluster(hosts, file, sweep, hosts.folder / "watch.log", expected)
         found.up()
         alone.wait(400)
         (found.expected,) = expected.glob("*")
