@@ -5,12 +5,14 @@ that takes no CPU, with the run's files; what it tells comes back through an act
 """
 
 import contextlib
+import math
 import os
 import platform
 import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ from dwray.results.store import write_json
 from dwray.results.table import Row
 from dwray.spec import SweepSpec, to_plain
 from dwray.storage import Storage, write_atomically
+from dwray.tune import signals
 from dwray.tune.cluster import HEAD
 
 POLL_SECONDS = 0.3
@@ -174,11 +177,9 @@ def run_on_head(
     names = (paths.folder.parent.name, paths.folder.name)
     task = _drive.options(**on_head).remote(drive, to_plain(spec), names, files, storage.location, resume, between)
     try:
-        failed = _follow(task, between, listen)
+        with signals.noted() as interrupted:
+            failed = _follow(task, between, listen, interrupted)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            between.stop.remote()
-            error = _failure(task) or error
         with contextlib.suppress(RunError):  # it may have ended before it kept anything
             fetch(Storage(storage.location, patience_seconds=FETCH_SECONDS), paths)
         raise _in_our_words(error) from error
@@ -187,18 +188,6 @@ def run_on_head(
     except RunError as error:
         raise LostDriverError(f"the sweep is done, but its records could not be fetched: {error}") from error
     return failed
-
-
-def _failure(task: Any) -> RayTaskError | None:
-    """What a driver raised that was asked to stop, if it ends in time and did not just stop."""
-    try:
-        ended, _ = ray.wait([task], timeout=INTERRUPTED_SECONDS)
-        ray.get(ended)
-    except RayTaskError as error:
-        return error
-    except (RayError, ConnectionError):
-        return None
-    return None
 
 
 def _in_our_words(error: BaseException) -> BaseException:
@@ -212,8 +201,9 @@ def _in_our_words(error: BaseException) -> BaseException:
     return error
 
 
-def _follow(task: Any, between: Any, listen: Listener) -> list[Row]:
-    """What the driver returns; what it tells until then is passed on."""
+def _follow(task: Any, between: Any, listen: Listener, interrupted: threading.Event) -> list[Row]:
+    """What the driver returns; what it tells until then is passed on. Interrupted, it is asked to end within bounds."""
+    ends = math.inf
     while True:
         ended, _ = ray.wait([task], timeout=POLL_SECONDS)
         for event in ray.get(between.take.remote()):
@@ -223,3 +213,8 @@ def _follow(task: Any, between: Any, listen: Listener) -> list[Row]:
             if isinstance(outcome, str):
                 raise KeyboardInterrupt
             return outcome
+        if interrupted.is_set() and ends == math.inf:
+            between.stop.remote()
+            ends = time.monotonic() + INTERRUPTED_SECONDS
+        if time.monotonic() > ends:
+            raise KeyboardInterrupt

@@ -20,6 +20,8 @@ from dwray.tune.placement import SLOT
 
 CLIENT_TRIES = 3
 """To have the head start a server for a client."""
+SERVER_DIED = "Starting Ray client server failed", "psutil.ZombieProcess", "psutil.NoSuchProcess"
+"""What a head says whose process for a new client ended as it began."""
 SETTINGS = {
     "RAY_DEDUP_LOGS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",  # no word about our users' machines leaves them unless they ask for it
@@ -62,7 +64,7 @@ def _init(**options: Any) -> None:
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError) as error:
-            if not left or "Starting Ray client server failed" not in str(error):
+            if not left or not any(sign in str(error) for sign in SERVER_DIED):
                 raise
         else:
             return

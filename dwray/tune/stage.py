@@ -1,10 +1,7 @@
 """One stage of a sweep as a Tune experiment: what it runs, and running what is left of it."""
 
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +15,7 @@ from dwray.results.progress import Capacity, Listener, Work
 from dwray.results.run_standing import noted_capacity
 from dwray.results.store import RunStore
 from dwray.results.table import Row
+from dwray.tune import signals
 from dwray.tune.callbacks import CapacityReporter, RecordWriter, TimingReporter
 from dwray.tune.capacity import measure
 from dwray.tune.cluster import nodes
@@ -87,7 +85,7 @@ def run_stage(
 
     records = RecordWriter(store, describe, listen)
     # What Tune writes is needed by nobody: the records are the run's memory, and trials save their states themselves.
-    with _signals_as_they_are(), tempfile.TemporaryDirectory(prefix="dwray-tune-") as folder:
+    with signals.as_they_are(), tempfile.TemporaryDirectory(prefix="dwray-tune-") as folder:
         make_tuner(
             stage.trainable,
             searcher,
@@ -112,20 +110,6 @@ def run_stage(
     # Ctrl-C makes Tune save its state, stop the trials and return as if all were well.
     if not searcher.finished or any(row["status"] == "running" for row in store.trials(stage.name)):
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _signals_as_they_are() -> Iterator[None]:
-    """Tune's handlers would stay behind, and swallow the next Ctrl-C, whatever it is meant for."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _StopIf(tune.Stopper):  # type: ignore[misc]

@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
-from types import FrameType
+from contextlib import nullcontext
 
 from dwray.core.data import ImageData, load
 from dwray.core.environment import environment
@@ -21,6 +19,7 @@ from dwray.results.store import RunStore, write_json
 from dwray.results.table import Row
 from dwray.spec import SweepSpec
 from dwray.storage import Storage
+from dwray.tune import signals
 from dwray.tune.client import run_on_head
 from dwray.tune.cluster import cluster, is_client
 from dwray.tune.stages import Sweep
@@ -78,11 +77,11 @@ def run_sweep(
                 "ray://: the driver runs on the cluster's head, and its records come back through a store: give "
                 "--storage s3://BUCKET/PREFIX (or gs://)"
             )
-        with cluster(address, verbose=verbose), _terminable():
+        with cluster(address, verbose=verbose), signals.terminable():
             return run_on_head(run_sweep, spec, paths, listen, storage=storage, resume=resume)
     kept = storage or Storage(paths.folder)
     # Twice: Ray sets its own handler of SIGTERM as it starts, and what comes before and behind it takes time, too.
-    with _terminable(), Lease(kept) as lease, Mirror(paths, storage) if storage else nullcontext() as mirror:
+    with signals.terminable(), Lease(kept) as lease, Mirror(paths, storage) if storage else nullcontext() as mirror:
         store = RunStore(paths, identity_of(spec), mirror)
         if resume:
             store.take_up()
@@ -93,7 +92,7 @@ def run_sweep(
         # The images are read while Ray starts: each takes seconds.
         reading = _in_background(lambda: load(spec.data))
         try:
-            with cluster(address, verbose=verbose), _terminable():
+            with cluster(address, verbose=verbose), signals.terminable():
                 sweep = Sweep(spec, reading.result(), store, kept.within(STATES), listen, verbose=verbose)
                 sweep.time(sweep.train(sweep.search()))
         finally:
@@ -128,24 +127,3 @@ def identity_of(spec: SweepSpec) -> dict[str, str]:
         "compare_with": spec.compare_with or "",
         "target_accuracy_percent": "" if spec.target_accuracy_percent is None else str(spec.target_accuracy_percent),
     }
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does, for a while. Only the main thread can arrange that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        # Tune waits for SIGINT while it runs trials, and ends them in order.
-        handler = signal.getsignal(signal.SIGINT)
-        if not callable(handler):
-            raise KeyboardInterrupt
-        handler(signal.SIGINT, frame)
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
