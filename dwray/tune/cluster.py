@@ -18,7 +18,7 @@ from dwray.errors import UserError
 from dwray.results.progress import Listener, Notice
 from dwray.tune.placement import SLOT
 
-CLIENT_TRIES = 3
+CLIENT_TRIES = 5
 """To have the head start a server for a client."""
 SERVER_DIED = "Starting Ray client server failed", "psutil.ZombieProcess", "psutil.NoSuchProcess"
 """What a head says whose process for a new client ended as it began."""
