@@ -11,6 +11,8 @@ import pytest
 from dwray.cli import main
 
 COMMAND = [sys.executable, "-m", "dwray"]
+INTERRUPTIBLE = ["env", "--default-signal=INT", *COMMAND]
+"""The same where a shell that runs its jobs in the background ignores SIGINT, which its children inherit."""
 
 
 def dwray(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

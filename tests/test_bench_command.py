@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from commands import COMMAND
+from commands import INTERRUPTIBLE
 
 from dwray.cli import cli
 from dwray.errors import SpecError
@@ -38,8 +38,7 @@ sys.meta_path[:] = map(Bare, sys.meta_path)
 
 def start(*arguments: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        # a shell's background jobs have Ctrl-C ignored, and so would their children
-        ["env", "--default-signal=INT", *COMMAND, *arguments],
+        [*INTERRUPTIBLE, *arguments],
         cwd=folder,
         env={**os.environ, "COLUMNS": "80", **environment},
         stdout=subprocess.PIPE,

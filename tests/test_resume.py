@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from commands import COMMAND, dwray, in_process
+from commands import COMMAND, INTERRUPTIBLE, dwray, in_process
 from object_store import KEY, SECRET, ObjectStore
 from processes import kill_all_in, trials_below
 from same import assert_same_results, comparable
@@ -43,10 +43,7 @@ class Driver:
         self.folder = folder
         self.log = folder / f"log-{len(list(folder.glob('log-*')))}"
         with self.log.open("wb") as log:
-            # A shell that runs its jobs in the background ignores SIGINT, and its children inherit that.
-            self.process = subprocess.Popen(
-                ["env", "--default-signal=INT", *COMMAND, *arguments], cwd=folder, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen([*INTERRUPTIBLE, *arguments], cwd=folder, stdout=log, stderr=log)
 
         self.all.append(self)
 

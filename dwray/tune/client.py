@@ -5,14 +5,12 @@ that takes no CPU, with the run's files; what it tells comes back through an act
 """
 
 import contextlib
-import math
 import os
 import platform
 import shutil
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,6 +178,9 @@ def run_on_head(
         with signals.noted() as interrupted:
             failed = _follow(task, between, listen, interrupted)
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            between.stop.remote()
+            error = _failure(task) or error
         with contextlib.suppress(RunError):  # it may have ended before it kept anything
             fetch(Storage(storage.location, patience_seconds=FETCH_SECONDS), paths)
         raise _in_our_words(error) from error
@@ -188,6 +189,18 @@ def run_on_head(
     except RunError as error:
         raise LostDriverError(f"the sweep is done, but its records could not be fetched: {error}") from error
     return failed
+
+
+def _failure(task: Any) -> RayTaskError | None:
+    """What a driver raised that was asked to stop, if it ends in time and did not just stop."""
+    try:
+        ended, _ = ray.wait([task], timeout=INTERRUPTED_SECONDS)
+        ray.get(ended)
+    except RayTaskError as error:
+        return error
+    except (RayError, ConnectionError):
+        return None
+    return None
 
 
 def _in_our_words(error: BaseException) -> BaseException:
@@ -202,19 +215,14 @@ def _in_our_words(error: BaseException) -> BaseException:
 
 
 def _follow(task: Any, between: Any, listen: Listener, interrupted: threading.Event) -> list[Row]:
-    """What the driver returns; what it tells until then is passed on. Interrupted, it is asked to end within bounds."""
-    ends = math.inf
-    while True:
+    """What the driver returns; what it tells until then is passed on."""
+    while not interrupted.is_set():
         ended, _ = ray.wait([task], timeout=POLL_SECONDS)
         for event in ray.get(between.take.remote()):
             listen(event)
         if ended:
             outcome: list[Row] | str = ray.get(task)
             if isinstance(outcome, str):
-                raise KeyboardInterrupt
+                break
             return outcome
-        if interrupted.is_set() and ends == math.inf:
-            between.stop.remote()
-            ends = time.monotonic() + INTERRUPTED_SECONDS
-        if time.monotonic() > ends:
-            raise KeyboardInterrupt
+    raise KeyboardInterrupt

@@ -2,17 +2,16 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""As ``signal.getsignal`` gives it."""
 
-@contextmanager
-def terminable() -> Iterator[None]:
+
+def terminable() -> AbstractContextManager[None]:
     """SIGTERM does what Ctrl-C does."""
-    if not _in_main_thread():
-        yield
-        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         # Tune waits for SIGINT while it runs trials, and ends them in order.
@@ -21,25 +20,12 @@ def terminable() -> Iterator[None]:
             raise KeyboardInterrupt
         handler(signal.SIGINT, frame)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return _handled({signal.SIGTERM: interrupt})
 
 
-@contextmanager
-def as_they_are() -> Iterator[None]:
+def as_they_are() -> AbstractContextManager[None]:
     """Tune's handlers would stay behind, and swallow the next Ctrl-C, whatever it is meant for."""
-    if not _in_main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return _handled({number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)})
 
 
 @contextmanager
@@ -50,21 +36,25 @@ def noted() -> Iterator[threading.Event]:
     end waits for that; raised while an object is destroyed, it is lost.
     """
     interrupted = threading.Event()
-    if not _in_main_thread():
-        yield interrupted
-        return
 
     def note(number: int, frame: FrameType | None) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
         interrupted.set()
 
-    before = signal.signal(signal.SIGINT, note)
-    try:
+    with _handled({signal.SIGINT: note}):
         yield interrupted
+
+
+@contextmanager
+def _handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
+    """Signals are handled by these for a while, and then as they were."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import COMMAND
+from commands import INTERRUPTIBLE
 from object_store import ObjectStore
 from processes import kill_all_in
 from same import assert_same_results
@@ -68,7 +68,7 @@ def head(folder: Path) -> Iterator[str]:
 
 def dwray(*arguments: str, folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        ["env", "--default-signal=INT", *COMMAND, *arguments],
+        [*INTERRUPTIBLE, *arguments],
         cwd=folder,
         env={**os.environ, "RAY_AUTH_MODE": "disabled", "COLUMNS": "80"},
         stdout=subprocess.PIPE,
